@@ -1,0 +1,77 @@
+"""Compiles any exported ONNX model into one graph that computes its prediction and relevance.
+
+The names below load on first use, so that `import onnxlrp.runtime` needs neither onnx nor networkx.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from onnxlrp.compile import ExplanationGraph, compile, save  # noqa: A004
+    from onnxlrp.errors import (
+        CompositeError,
+        DataError,
+        Error,
+        GraphError,
+        InputError,
+        ModelError,
+        RuleError,
+        RuntimeMissing,
+        UnsupportedOp,
+    )
+    from onnxlrp.inspection import Report, inspect
+    from onnxlrp.render import render
+    from onnxlrp.runtime import Explainer, Result
+
+HOMES = {
+    "ExplanationGraph": "compile",
+    "compile": "compile",
+    "CompositeError": "errors",
+    "DataError": "errors",
+    "Error": "errors",
+    "GraphError": "errors",
+    "InputError": "errors",
+    "ModelError": "errors",
+    "RuleError": "errors",
+    "RuntimeMissing": "errors",
+    "UnsupportedOp": "errors",
+    "Report": "inspection",
+    "inspect": "inspection",
+    "render": "render",
+    "Explainer": "runtime",
+    "Result": "runtime",
+    "save": "compile",
+}
+"""Public name -> module that defines it."""
+
+__all__ = [
+    "CompositeError",
+    "DataError",
+    "Error",
+    "Explainer",
+    "ExplanationGraph",
+    "GraphError",
+    "InputError",
+    "ModelError",
+    "Report",
+    "Result",
+    "RuleError",
+    "RuntimeMissing",
+    "UnsupportedOp",
+    "compile",
+    "inspect",
+    "render",
+    "save",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in HOMES:
+        raise AttributeError(f"module 'onnxlrp' has no attribute '{name}'")
+    value = getattr(import_module(f"onnxlrp.{HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

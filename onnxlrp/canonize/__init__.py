@@ -1,0 +1,25 @@
+"""Recognises exporter idioms as sites of one kind each."""
+
+from collections.abc import Callable
+
+from onnxlrp.canonize.activations import fold_activations
+from onnxlrp.canonize.batchnorm import fold_batch_norm
+from onnxlrp.canonize.bias import lower_live_bias, move_bias
+from onnxlrp.graph.tape import Tape
+from onnxlrp.graph.view import View
+
+__all__ = ["CANONIZERS", "canonize"]
+
+CANONIZERS: tuple[Callable[[View, Tape], None], ...] = (
+    fold_activations,
+    lower_live_bias,
+    move_bias,  # before batch normalisation: MatMul -> Add -> BatchNormalization is one map
+    fold_batch_norm,
+)
+
+
+def canonize(view: View, t: Tape, bn: str = "fold") -> None:
+    """Run every canonizer; batch normalisation is folded only where `bn` says so."""
+    for canonizer in CANONIZERS:
+        if canonizer is not fold_batch_norm or bn == "fold":
+            canonizer(view, t)

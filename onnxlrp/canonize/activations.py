@@ -1,0 +1,181 @@
+"""Recognises activations that exporters write as several operators."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from onnxlrp.graph.graph import Attribute, Node, Value
+from onnxlrp.graph.tape import Tape
+from onnxlrp.graph.view import View
+
+__all__ = ["fold_activations"]
+
+
+def fold_activations(view: View, t: Tape) -> None:
+    """x Sigmoid(x) => Swish; x Tanh(Softplus(x)) => Mish; x HardSigmoid(x) => HardSwish;
+    x Clip(x + 3, 0, 6) / 6 => HardSwish; x (1 + Erf(x / sqrt 2)) / 2 => Gelu.
+
+    Written by PyTorch, Keras and TensorFlow exporters below the opset that has the operator.
+    Matches where the inner values have no other consumer and are no outputs.
+    """  # noqa: D205
+    for node in view.graph.nodes:
+        start = PATTERNS.get(node.op) if node.deployed and node.domain == "" else None
+        if start is not None:
+            reason = start(view, node)
+            if reason:
+                view.refuse(node, reason)
+
+
+def _merge(view: View, nodes: list[Node], x: Value, op: str, **attributes: Attribute) -> str:
+    order = {node: index for index, node in enumerate(view.graph.nodes)}
+    nodes = sorted(nodes, key=order.__getitem__)
+    if not all(view.stands_alone(node) for node in nodes):
+        return "taken by another pattern"
+    last = view.site(nodes[-1])
+    assert last is not None
+    view.merge(
+        replace(
+            last, op=op, inputs=(x,), attributes=attributes, nodes=tuple(nodes), note=f"{op} pattern"
+        )
+    )
+    return ""
+
+
+def _product(view: View, value: Value) -> tuple[Node, Value] | None:
+    """The Mul that alone reads a value, and its other factor."""
+    node = view.only_consumer(value)
+    if node is None or node.op != "Mul" or node.domain:
+        return None
+    others = [item for item in node.live_inputs if item is not value]
+    return (node, others[0]) if len(others) == 1 else None
+
+
+def _output(node: Node) -> Value:
+    value = node.outputs[0]
+    assert value is not None
+    return value
+
+
+def _sigmoid(view: View, node: Node) -> str:
+    x, found = node.inputs[0], _product(view, _output(node))
+    if x is None or found is None:
+        return "no product with its own input"
+    other = found[1]
+    if other is x:
+        return _merge(view, [node, found[0]], x, "Swish")
+    scale = _scaled(view, x, other)
+    if scale is None:
+        return "no product with its own input"
+    return _merge(view, [node, found[0], scale[0]], other, "Swish", alpha=scale[1])
+
+
+def _scaled(view: View, value: Value, x: Value) -> tuple[Node, float] | None:
+    """The Mul of x by one constant that makes a value."""
+    node = view.graph.producer(value)
+    if node is None or node.op != "Mul" or x not in node.inputs:
+        return None
+    if view.only_consumer(value) is None:
+        return None
+    numbers = [number for item in node.live_inputs if (number := _number(item)) is not None]
+    return (node, numbers[0]) if len(numbers) == 1 else None
+
+
+def _hard_sigmoid(view: View, node: Node) -> str:
+    x, found = node.inputs[0], _product(view, _output(node))
+    alpha, beta = node.attributes.get("alpha", 0.2), node.attributes.get("beta", 0.5)
+    if x is None or found is None or found[1] is not x:
+        return "no product with its own input"
+    if not (_near(alpha, 1 / 6) and _near(beta, 0.5)):
+        return "alpha and beta are not those of HardSwish"
+    return _merge(view, [node, found[0]], x, "HardSwish")
+
+
+def _softplus(view: View, node: Node) -> str:
+    tanh = view.only_consumer(_output(node))
+    if tanh is None or tanh.op != "Tanh":
+        return "no Tanh behind it"
+    x, found = node.inputs[0], _product(view, _output(tanh))
+    if x is None or found is None or found[1] is not x:
+        return "no product with its own input"
+    return _merge(view, [node, tanh, found[0]], x, "Mish")
+
+
+def _clip(view: View, node: Node) -> str:
+    bounds = [_number(item) for item in node.inputs[1:3]]
+    first = node.inputs[0]
+    before = None if first is None else view.graph.producer(first)
+    if bounds != [0.0, 6.0] or first is None or before is None or before.op != "Add":
+        return "not Clip(x + 3, 0, 6)"
+    numbers = [_number(item) for item in before.live_inputs]
+    x = next((v for v, n in zip(before.live_inputs, numbers, strict=True) if n is None), None)
+    if x is None or 3.0 not in numbers or view.only_consumer(first) is not node:
+        return "not Clip(x + 3, 0, 6)"
+    chain = _factors(view, node, x, 1 / 6)
+    return chain if isinstance(chain, str) else _merge(view, [before, node, *chain], x, "HardSwish")
+
+
+def _erf(view: View, node: Node) -> str:
+    first = node.inputs[0]
+    before = None if first is None else view.graph.producer(first)
+    if first is None or before is None or before.op not in {"Mul", "Div"}:
+        return "its argument is not x / sqrt(2)"
+    numbers = [_number(item) for item in before.live_inputs]
+    x = next((v for v, n in zip(before.live_inputs, numbers, strict=True) if n is None), None)
+    scale = next((n for n in numbers if n is not None), 0.0)
+    wanted = math.sqrt(2) if before.op == "Div" else math.sqrt(0.5)
+    if x is None or not _near(scale, wanted) or view.only_consumer(first) is not node:
+        return "its argument is not x / sqrt(2)"
+    plus = view.only_consumer(_output(node))
+    if plus is None or plus.op != "Add" or 1.0 not in [_number(v) for v in plus.live_inputs]:
+        return "no Add of 1 behind it"
+    chain = _factors(view, plus, x, 0.5)
+    return chain if isinstance(chain, str) else _merge(view, [before, node, plus, *chain], x, "Gelu")
+
+
+def _factors(view: View, node: Node, x: Value, constant: float) -> list[Node] | str:
+    """The products behind a node that multiply it by x and by one constant, in any order."""
+    nodes: list[Node] = []
+    seen_x, factor = False, 1.0
+    value = _output(node)
+    for _ in range(2):
+        after = view.only_consumer(value)
+        if after is None or after.op not in {"Mul", "Div"} or after.inputs[0] is None:
+            break
+        other = next((item for item in after.live_inputs if item is not value), value)
+        number = _number(other)
+        half = _scaled(view, other, x)
+        if number is not None:
+            factor *= 1 / number if after.op == "Div" else number
+        elif other is x and not seen_x:
+            seen_x = True
+        elif half is not None and not seen_x:
+            seen_x, factor = True, factor * half[1]
+            nodes.append(half[0])
+        else:
+            break
+        nodes.append(after)
+        value = _output(after)
+        if seen_x and _near(factor, constant):
+            return nodes
+    return "it is not multiplied by x and a constant"
+
+
+def _number(value: Value | None) -> float | None:
+    if value is None or value.size != 1 or value.constant is None:
+        return None
+    return float(np.asarray(value.constant, dtype=np.float64).reshape(()))
+
+
+def _near(value: object, wanted: float) -> bool:
+    return isinstance(value, int | float) and abs(float(value) - wanted) < 1e-4 * abs(wanted)
+
+
+PATTERNS: dict[str, Callable[[View, Node], str]] = {
+    "Sigmoid": _sigmoid,
+    "HardSigmoid": _hard_sigmoid,
+    "Softplus": _softplus,
+    "Clip": _clip,
+    "Erf": _erf,
+}

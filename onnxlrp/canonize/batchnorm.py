@@ -1,0 +1,108 @@
+"""Folds batch normalisation into the linear map before it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from onnxlrp.graph.graph import Attribute, Node, Value
+from onnxlrp.graph.tape import Tape
+from onnxlrp.graph.view import Site, View
+from onnxlrp.ops.normalization import factor
+
+__all__ = ["fold_batch_norm"]
+
+
+def fold_batch_norm(view: View, t: Tape) -> None:
+    """Conv | ConvTranspose | Gemm | MatMul -> BatchNormalization  =>  the same map, k W, k b + s.
+
+    Written by PyTorch (training=PRESERVE), Keras and Caffe2 exporters.
+    Matches where the map has no other consumer, its weight is constant, and the value in between
+    is no output.
+    """
+    for node in view.graph.nodes:
+        if node.deployed and node.op == "BatchNormalization" and node.domain == "":
+            reason = _fold(view, t, node)
+            if reason:
+                view.refuse(node, reason)
+
+
+def _fold(view: View, t: Tape, node: Node) -> str:
+    source = node.inputs[0]
+    producer = None if source is None else view.graph.producer(source)
+    if source is None or producer is None or producer.op not in SCALE:
+        return "no linear map before it"
+    if view.only_consumer(source) is not node:
+        return f"'{source.name}' has another consumer or is an output"
+    before, after = view.site(producer), view.site(node)
+    if before is None or after is None or not view.stands_alone(node):
+        return "taken by another pattern"
+    weight = before.required(1)
+    if weight.variable or any(v is None or v.variable for v in after.inputs[1:5]):
+        return "a weight depends on an input"
+    if after.integer("training_mode") or weight.shape is None:
+        return "training_mode=1 or a weight of unknown shape"
+    t.scope = node.name
+    scale = factor(t, after)
+    shift = t.op("Sub", after.required(2), t.op("Mul", after.required(3), scale))
+    merged = replace(
+        before,
+        inputs=(before.required(0), SCALE[producer.op](t, before, weight, scale), _bias(t, before, scale, shift)),
+        outputs=after.outputs,
+        nodes=(*before.nodes, node),
+        attributes=_attributes(before),
+        note=f"BatchNormalization '{node.name}' folded",
+    )
+    view.merge(merged)
+    return ""
+
+
+def _bias(t: Tape, site: Site, scale: Value, shift: Value) -> Value:
+    bias = site.input(2)
+    if bias is None:
+        return shift
+    beta = site.number("beta", 1.0)
+    scaled = t.op("Mul", bias, scale) if beta == 1 else t.op("Mul", t.op("Mul", bias, beta), scale)
+    return t.op("Add", scaled, shift)
+
+
+def _attributes(site: Site) -> dict[str, Attribute]:
+    return {key: value for key, value in site.attributes.items() if key != "beta"}
+
+
+def _conv(t: Tape, site: Site, weight: Value, scale: Value) -> Value:
+    rank = weight.rank or 4
+    column = t.op("Reshape", scale, [-1] + [1] * (rank - 1))
+    return _shaped(t, t.op("Mul", weight, column), weight)
+
+
+def _conv_transpose(t: Tape, site: Site, weight: Value, scale: Value) -> Value:
+    """The outputs of group g are column block g: scale each block of rows by its own part."""
+    group, rank = site.integer("group", 1), weight.rank or 4
+    tail = [1] * (rank - 2)
+    if group == 1:
+        return _shaped(t, t.op("Mul", weight, t.op("Reshape", scale, [1, -1, *tail])), weight)
+    dims = [dim for dim in (weight.shape or ()) if isinstance(dim, int)]
+    blocks = t.op("Reshape", weight, [group, dims[0] // group, *dims[1:]])
+    scaled = t.op("Mul", blocks, t.op("Reshape", scale, [group, 1, dims[1], *tail]))
+    return _shaped(t, t.op("Reshape", scaled, dims), weight)
+
+
+def _gemm(t: Tape, site: Site, weight: Value, scale: Value) -> Value:
+    shape = [-1, 1] if site.integer("transB") else [1, -1]
+    return _shaped(t, t.op("Mul", weight, t.op("Reshape", scale, shape)), weight)
+
+
+def _matmul(t: Tape, site: Site, weight: Value, scale: Value) -> Value:
+    return _shaped(t, t.op("Mul", weight, scale), weight)
+
+
+def _shaped(t: Tape, value: Value, like: Value) -> Value:
+    """The new weight, known to have the shape of the old one."""
+    return t.typed(value, like.shape)
+
+
+SCALE: dict[str, Callable[[Tape, Site, Value, Value], Value]] = {
+    "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
+    "Gemm": _gemm,
+    "MatMul": _matmul,
+}

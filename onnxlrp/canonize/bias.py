@@ -1,0 +1,96 @@
+"""Moves a constant summand behind a linear map into its bias; lowers a Gemm with a live C."""
+
+from dataclasses import replace
+
+from onnxlrp.graph.graph import Node, Value
+from onnxlrp.graph.tape import Tape
+from onnxlrp.graph.view import Site, View
+
+__all__ = ["lower_live_bias", "move_bias"]
+
+CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
+
+
+def move_bias(view: View, t: Tape) -> None:
+    """MatMul | Gemm | Conv -> Add(constant)  =>  the same map with a bias.
+
+    Written by Keras, TensorFlow, CNTK and PyTorch (linear layers of three axes) exporters.
+    Matches where the constant broadcasts along the channel axis alone, the map has no bias yet
+    and no other consumer, and the value in between is no output.
+    """
+    for node in view.graph.nodes:
+        if node.deployed and node.op == "Add" and node.domain == "":
+            reason = _move(view, t, node)
+            if reason:
+                view.refuse(node, reason)
+
+
+def _move(view: View, t: Tape, node: Node) -> str:
+    constants = [v for v in node.live_inputs if not v.variable]
+    sources = [v for v in node.live_inputs if v.variable]
+    if len(constants) != 1 or len(sources) != 1:
+        return "it has no constant summand"
+    producer = view.graph.producer(sources[0])
+    if producer is None or producer.op not in {"MatMul", "Gemm", *CONVOLUTIONS}:
+        return "no linear map before it"
+    before = view.site(producer)
+    if view.only_consumer(sources[0]) is not node or before is None:
+        return f"'{sources[0].name}' has another consumer or is an output"
+    if before.input(2) is not None or not any(v is not None and v.variable for v in before.inputs):
+        return "the map has a bias already"
+    if not _per_channel(constants[0], sources[0], producer):
+        return f"'{constants[0].name}' is not one number per channel"
+    t.scope = node.name
+    bias = constants[0] if producer.op == "MatMul" else t.op("Reshape", constants[0], [-1])
+    if producer.op in CONVOLUTIONS and constants[0].size == 1:
+        return "one number for all channels"
+    inputs = (before.required(0), before.required(1), bias)
+    view.merge(
+        replace(
+            before,
+            inputs=inputs,
+            outputs=node.outputs,
+            nodes=(*before.nodes, node),
+            note=f"constant of '{node.name}' is its bias",
+        )
+    )
+    return ""
+
+
+def _per_channel(constant: Value, source: Value, producer: Node) -> bool:
+    if constant.shape is None or source.rank is None or len(constant.shape) > source.rank:
+        return False
+    padded = (1,) * (source.rank - len(constant.shape)) + constant.shape
+    channel = 1 if producer.op in CONVOLUTIONS else source.rank - 1
+    return all(dim == 1 for axis, dim in enumerate(padded) if axis != channel)
+
+
+def lower_live_bias(view: View, t: Tape) -> None:
+    """Gemm(A, B, C) with a C that depends on an input  =>  Gemm(A, B), Mul by beta, Add.
+
+    Written where a fused Gemm adds two branches. Matches where C is no constant.
+    """
+    for node in view.graph.nodes:
+        site = view.site(node) if node.deployed and node.op == "Gemm" else None
+        bias = None if site is None else site.input(2)
+        if site is None or bias is None or not bias.variable:
+            continue
+        t.scope = node.name
+        a, b, y = site.required(0), site.required(1), site.output
+        flags = {k: v for k, v in site.attributes.items() if k != "beta"}
+        product = t.typed(t.op("Gemm", a, b, **flags), y.shape)
+        first = replace(site, inputs=(a, b), outputs=(product,), attributes=flags)
+        beta = site.number("beta", 1.0)
+        sites = [first]
+        if beta != 1:
+            scale = t.scalar(beta)
+            scaled = t.typed(t.op("Mul", bias, scale), bias.shape)
+            sites.append(_like(site, "Mul", (bias, scale), scaled))
+            bias = scaled
+        sites.append(_like(site, "Add", (product, bias), y))
+        view.merge(*sites)
+
+
+def _like(site: Site, op: str, inputs: tuple[Value, ...], output: Value) -> Site:
+    name = f"{site.name}/{op}"
+    return Site(name, op, inputs, (output,), {}, site.nodes, note="live C of a Gemm")

@@ -1,0 +1,122 @@
+"""Options that several commands share."""
+
+import argparse
+from collections.abc import Sequence
+from typing import Protocol, TypedDict
+
+from onnxlrp.errors import InputError
+
+
+class Commands(Protocol):
+    """What `ArgumentParser.add_subparsers` returns."""
+
+    def add_parser(
+        self,
+        name: str,
+        *,
+        parents: Sequence[argparse.ArgumentParser],
+        help: str,  # noqa: A002
+        description: str,
+    ) -> argparse.ArgumentParser:
+        """Add a command."""
+
+
+class CompileKeywords(TypedDict, total=False):
+    """Keywords of `onnxlrp.compile.compile`."""
+
+    composite: str
+    split: str | None
+    target: str
+    start: str | None
+    output: str | None
+    inputs: tuple[str, ...] | None
+    probes: tuple[str, ...]
+    masks: tuple[str, ...]
+    ledger: bool
+    heatmap: bool
+    image: bool
+    keep_softmax: bool
+    position: tuple[int, ...] | None
+    stops: tuple[str, ...]
+
+
+def add_method(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose what is explained, and how."""
+    group = parser.add_argument_group("method")
+    group.add_argument(
+        "--composite",
+        metavar="NAME|FILE",
+        help="composite by name, with parameters (epsilon-plus:epsilon=1e-3), or a .json file "
+        "(default auto)",
+    )
+    group.add_argument("--split", metavar="NAME", help="how an Add shares relevance out")
+    group.add_argument(
+        "--target", metavar="T", help="argmax (default), an index, input, seed, contrast:A:B, ..."
+    )
+    group.add_argument("--position", metavar="I[,J]", help="leading indices that argmax keeps")
+    group.add_argument("--start", metavar="S", help="logit, one or probability")
+    group.add_argument("--output", metavar="NAME", help="the explained output")
+    group.add_argument(
+        "--input", metavar="NAME", action="append", help="an explained input (repeatable)"
+    )
+    group.add_argument(
+        "--stop", metavar="NAME", action="append", help="relevance stops at this node (repeatable)"
+    )
+    group.add_argument(
+        "--keep-softmax", action="store_true", help="explain behind a final softmax or sigmoid"
+    )
+
+
+def add_outputs(parser: argparse.ArgumentParser) -> None:
+    """Add the options that ask for further outputs of the graph."""
+    group = parser.add_argument_group("further outputs")
+    group.add_argument(
+        "--probe", metavar="GLOB", action="append", help="relevance of hidden values (repeatable)"
+    )
+    group.add_argument(
+        "--mask", metavar="GLOB", action="append", help="a mask per hidden value (repeatable)"
+    )
+    group.add_argument("--ledger", action="store_true", help="where relevance went, per node")
+    group.add_argument("--heatmap", action="store_true", help="relevance summed over channels")
+    group.add_argument("--image", action="store_true", help="coloured heatmaps")
+
+
+def compile_keywords(options: argparse.Namespace) -> CompileKeywords:
+    """Return the options as keywords of `onnxlrp.compile.compile`.
+
+    Raises:
+        InputError: `--position` is no index.
+    """
+    keywords: CompileKeywords = {
+        "composite": options.composite or "auto",
+        "split": options.split,
+        "target": options.target or "argmax",
+        "start": options.start,
+        "output": options.output,
+        "inputs": tuple(options.input) if options.input else None,
+        "keep_softmax": options.keep_softmax,
+        "position": _indices(options.position),
+        "stops": tuple(options.stop or ()),
+    }
+    if hasattr(options, "probe"):
+        keywords["probes"] = tuple(options.probe or ())
+        keywords["masks"] = tuple(options.mask or ())
+        keywords["ledger"] = options.ledger
+        keywords["heatmap"] = options.heatmap
+        keywords["image"] = options.image
+    return keywords
+
+
+def given_method(options: argparse.Namespace) -> list[str]:
+    """Return the method options that the user gave, without `--target`."""
+    names = ("composite", "split", "position", "start", "output", "input", "stop", "keep_softmax")
+    return [f"--{name.replace('_', '-')}" for name in names if getattr(options, name)]
+
+
+def _indices(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(f"--position expects indices such as 3 or 3,17, got '{text}'") from error

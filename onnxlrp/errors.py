@@ -1,0 +1,49 @@
+"""Every error that onnxlrp raises: when it occurs and what the user can do."""
+
+__all__ = [
+    "CompositeError",
+    "DataError",
+    "Error",
+    "GraphError",
+    "InputError",
+    "ModelError",
+    "RuleError",
+    "RuntimeMissing",
+    "UnsupportedOp",
+]
+
+
+class Error(Exception):
+    """Base of all errors of onnxlrp; the text says what is wrong, where, and what to do."""
+
+
+class ModelError(Error):
+    """The model file cannot be read, is not valid ONNX, or cannot be compiled: export it anew."""
+
+
+class UnsupportedOp(ModelError):
+    """Relevance would have to cross an operator that has no kind: replace it before export."""
+
+
+class GraphError(Error):
+    """An invariant of the graph does not hold after a pass: a defect of onnxlrp, report it."""
+
+
+class CompositeError(Error):
+    """A composite, preset parameter or rule is unknown or out of range: see `onnxlrp composites`."""
+
+
+class RuleError(Error):
+    """A rule does not fit the place that it is assigned to: choose another rule or input."""
+
+
+class InputError(Error):
+    """An input, target, seed or mask does not fit the model: the text says what is expected."""
+
+
+class DataError(Error):
+    """A picture, table, label or preprocessing file cannot be used: the text names the file."""
+
+
+class RuntimeMissing(Error):
+    """ONNX Runtime is not installed: install the extra `cpu` or `gpu`."""

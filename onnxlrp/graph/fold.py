@@ -1,0 +1,94 @@
+"""Knows the constants of a model: evaluates small nodes whose inputs are constant."""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+from onnx import NodeProto, TensorProto, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from onnxlrp.graph.graph import Value
+
+log = logging.getLogger(__name__)
+
+LIMIT = 1 << 16
+"""Largest number of elements that is evaluated at compile time."""
+
+RANDOM = frozenset({"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike"})
+
+
+def folded(
+    node: NodeProto, inputs: Sequence[Value | None], opset: int
+) -> list[TensorProto | None]:
+    """Return the outputs of a node that are constant, one entry per output.
+
+    `Shape` of a static shape and `CastLike` of a constant are constant whatever they read.
+    """
+    nothing: list[TensorProto | None] = [None] * len(node.output)
+    if node.domain not in {"", "ai.onnx"} or node.op_type in RANDOM:
+        return nothing
+    if node.op_type == "Constant":
+        return [_constant(node)]
+    if node.op_type in {"Shape", "Size"} and inputs[0] is not None:
+        return [_shape(node, inputs[0])]
+    if node.op_type == "CastLike":
+        node, inputs = _cast(node, inputs)
+    if any(attribute.HasField("g") for attribute in node.attribute):
+        return nothing
+    if not all(value is None or _small(value) for value in inputs):
+        return nothing
+    return _evaluate(node, inputs, opset) or nothing
+
+
+def _small(value: Value) -> bool:
+    return value.tensor is not None and value.size is not None and value.size <= LIMIT
+
+
+def _constant(node: NodeProto) -> TensorProto | None:
+    attribute = node.attribute[0]
+    if attribute.name == "value":
+        return attribute.t
+    if attribute.name == "sparse_value":
+        return None
+    kind = {"value_int": np.int64, "value_ints": np.int64, "value_string": np.object_}
+    value = onnx.helper.get_attribute_value(attribute)
+    if attribute.name.startswith("value_string"):
+        return None
+    return numpy_helper.from_array(np.array(value, dtype=kind.get(attribute.name, np.float32)))
+
+
+def _shape(node: NodeProto, value: Value) -> TensorProto | None:
+    if value.shape is None:
+        return None
+    ends = {item.name: item.i for item in node.attribute}
+    dims = value.shape[ends.get("start", 0) : ends.get("end", len(value.shape))]
+    if not all(isinstance(dim, int) for dim in dims):
+        return None
+    shape = np.array(dims, dtype=np.int64)
+    return numpy_helper.from_array(shape.prod() if node.op_type == "Size" else shape)
+
+
+def _cast(
+    node: NodeProto, inputs: Sequence[Value | None]
+) -> tuple[NodeProto, Sequence[Value | None]]:
+    like = inputs[1]
+    if like is None or like.dtype == TensorProto.UNDEFINED:
+        return node, inputs
+    return onnx.helper.make_node("Cast", node.input[:1], node.output, to=like.dtype), inputs[:1]
+
+
+def _evaluate(
+    node: NodeProto, inputs: Sequence[Value | None], opset: int
+) -> list[TensorProto | None] | None:
+    feeds = {value.name: value.constant for value in inputs if value is not None}
+    try:
+        evaluator = ReferenceEvaluator(node, opsets={"": opset})
+        results = evaluator.run(None, feeds)
+    except (ValueError, TypeError, KeyError, IndexError, RuntimeError, NotImplementedError) as why:
+        log.debug("node '%s' (%s) is not folded: %s", node.name, node.op_type, why)
+        return None
+    if not all(isinstance(result, np.ndarray | np.generic) for result in results):
+        return None
+    arrays = [np.asarray(result) for result in results]
+    return [numpy_helper.from_array(array) if array.size <= LIMIT else None for array in arrays]

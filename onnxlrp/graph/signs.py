@@ -1,0 +1,91 @@
+"""Proves what is known about the sign of a value."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from onnxlrp.graph.fold import LIMIT
+from onnxlrp.graph.graph import Graph, Node, Value
+
+__all__ = ["Signs"]
+
+ALWAYS = frozenset({"Abs", "Exp", "HardSigmoid", "LpPool", "GlobalLpPool", "Relu", "ReduceL1"}) | {
+    "ReduceL2", "ReduceSumSquare", "Sigmoid", "Softmax", "Softplus", "Sqrt", "ThresholdedRelu",
+}  # fmt: skip
+"""Operators whose output is never negative."""
+
+FIRST = frozenset({"AveragePool", "Cast", "DepthToSpace", "Dropout", "Elu", "Expand", "Flatten"}) | {
+    "Gather", "GlobalAveragePool", "GlobalMaxPool", "Identity", "LeakyRelu", "MaxPool", "Reshape",
+    "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Slice", "SpaceToDepth", "Split",
+    "Squeeze", "Tile", "Transpose", "Unsqueeze", "LRN", "Ceil", "Floor", "Round", "Sign",
+}  # fmt: skip
+"""Operators that keep the sign of their first input."""
+
+ALL = frozenset({"Add", "Concat", "Div", "Mean", "Min", "Mul", "Sum"})
+"""Operators that are non-negative if all their inputs are."""
+
+
+class Signs:
+    """Answers whether a value is known to be >= 0 for every input of the model."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._known: dict[Value, bool] = {}
+        for node in graph.nodes:
+            for value in node.live_outputs:
+                self.nonnegative(value)
+
+    def nonnegative(self, value: Value) -> bool:
+        """Whether no element can be negative."""
+        if value not in self._known:
+            self._known[value] = self._prove(value)
+        return self._known[value]
+
+    def zero(self, value: Value) -> bool:
+        """Whether every element is known to be zero."""
+        return _is_small(value) and value.constant is not None and not np.any(value.constant)
+
+    def _prove(self, value: Value) -> bool:
+        if value.tensor is not None:
+            return _is_small(value) and value.constant is not None and _not_negative(value.constant)
+        node = self._graph.producer(value)
+        return node is not None and node.domain == "" and self._from(node)
+
+    def _from(self, node: Node) -> bool:
+        inputs = [item for item in node.inputs if item is not None]
+        if node.op in ALWAYS:
+            return True
+        if node.op in FIRST:
+            return self.nonnegative(inputs[0])
+        if node.op in ALL:
+            return all(self.nonnegative(item) for item in inputs)
+        special: Mapping[str, Callable[[Node], bool]] = {
+            "Max": lambda n: any(self.nonnegative(item) for item in n.live_inputs),
+            "Clip": self._clip,
+            "Pad": self._pad,
+            "Resize": self._resize,
+        }
+        return node.op in special and special[node.op](node)
+
+    def _clip(self, node: Node) -> bool:
+        bounds = [item is not None and self.nonnegative(item) for item in node.inputs]
+        return bounds[0] or (len(bounds) > 1 and bounds[1])
+
+    def _pad(self, node: Node) -> bool:
+        fill = node.inputs[2] if len(node.inputs) > 2 else None
+        first = node.inputs[0]
+        return first is not None and self.nonnegative(first) and (
+            fill is None or self.nonnegative(fill)
+        )
+
+    def _resize(self, node: Node) -> bool:
+        first = node.inputs[0]
+        return node.attributes.get("mode") != "cubic" and first is not None and self.nonnegative(first)
+
+
+def _is_small(value: Value) -> bool:
+    return value.tensor is not None and value.size is not None and value.size <= LIMIT
+
+
+def _not_negative(array: np.ndarray) -> bool:  # type: ignore[type-arg]
+    return array.dtype.kind in "iufb" and bool(np.all(array >= 0))

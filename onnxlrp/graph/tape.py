@@ -1,0 +1,176 @@
+"""Emits the nodes of the explanation part; the only place where new nodes come from."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+from onnx import TensorProto, numpy_helper
+
+from onnxlrp.errors import RuleError
+from onnxlrp.graph.graph import Array, Attribute, Graph, Node, Shape, Value
+from onnxlrp.graph.signs import Signs
+from onnxlrp.metadata import SCOPE
+
+__all__ = ["Arg", "Losses", "Tape"]
+
+Arg = Value | float | Sequence[int] | Array | None
+Thunk = Callable[[], Value]
+
+
+class Losses(Protocol):
+    """Receives what a rule absorbs, one call for each formula."""
+
+    def absorb(self, column: str, amount: Value) -> None:
+        """Add the sum of `amount` per sample to a column of the current node."""
+
+
+class Tape:
+    """Appends nodes to a graph; equal calls give the same value.
+
+    Attributes:
+        graph: The graph that grows.
+        targets: Number T of relevance seeds per sample.
+        scope: Name of the deployed node on whose behalf nodes are emitted.
+        losses: Receives absorbed relevance where a ledger is asked for, else None.
+    """
+
+    def __init__(self, graph: Graph, targets: int = 1) -> None:
+        self.graph = graph
+        self.targets = targets
+        self.signs = Signs(graph)
+        self.scope = "graph"
+        self.losses: Losses | None = None
+        self.constants: dict[bytes, Value] = {}
+        self._known: dict[object, tuple[Value, ...]] = {}
+        self._counts: Counter[tuple[str, str]] = Counter()
+
+    def op(self, op: str, *inputs: Arg, **attributes: Attribute) -> Value:
+        """Emit one operator with one output.
+
+        Numbers become float32 scalars, sequences of integers int64 vectors.
+        """
+        return self.ops(op, *inputs, outputs=1, **attributes)[0]
+
+    def ops(
+        self, op: str, *inputs: Arg, outputs: int, **attributes: Attribute
+    ) -> tuple[Value, ...]:
+        """Emit one operator with several outputs."""
+        values = tuple(self._value(item) for item in inputs)
+        key = (op, values, repr(sorted(attributes.items())), outputs)
+        if key not in self._known:
+            self._known[key] = self._emit(op, values, outputs, attributes)
+        return self._known[key]
+
+    def typed(self, value: Value, shape: Shape | None) -> Value:
+        """State the shape of an emitted value; it stands in for a forward value of the view."""
+        name = f"{value.name}.typed"
+        if name not in self.graph.values:
+            known = Value(name, value.dtype, shape, variable=value.variable)
+            self.graph.add(Node(name, "Identity", (value,), (known,)))
+        return self.graph.values[name]
+
+    def named(self, name: str, value: Value, like: Value | None = None) -> Value:
+        """Give a value the name under which it is an output of the graph."""
+        dtype = TensorProto.FLOAT if like is None else like.dtype
+        output = Value(name, dtype, None if like is None else like.shape, variable=True)
+        self.graph.add(Node(f"{SCOPE}output/{name}", "Identity", (value,), (output,)))
+        return output
+
+    def constant(self, array: Array) -> Value:
+        """Return a small constant; equal ones are one initializer."""
+        tensor = numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape))
+        key = tensor.SerializeToString(deterministic=True)
+        if key not in self.constants:
+            tensor.name = f"{SCOPE}constant_{len(self.constants)}"
+            value = Value(tensor.name, tensor.data_type, array.shape, tensor)
+            self.constants[key] = self.graph.declare(value)
+        return self.constants[key]
+
+    def scalar(self, number: float) -> Value:
+        """Return a float32 scalar."""
+        return self.constant(np.array(number, dtype=np.float32))
+
+    def constant_int(self, number: int) -> Value:
+        """Return an int64 scalar."""
+        return self.constant(np.array(number, dtype=np.int64))
+
+    def at(self, value: Value) -> Value:
+        """Return a forward value with one copy per seed: `[N, ...]` -> `[T*N, ...]`."""
+        if self.targets == 1 or not value.variable:
+            return value
+        self._require_batch(value)
+        return self.op("Tile", value, [self.targets] + [1] * (len(value.shape or ()) - 1))
+
+    def shape(self, value: Value) -> Value:
+        """Return the shape `[r]` (int64) of the relevance of a forward value."""
+        if value.size is not None and value.shape is not None:
+            dims = [dim for dim in value.shape if isinstance(dim, int)]
+            if self.targets > 1:
+                self._require_batch(value)
+                dims[0] *= self.targets
+            return self.constant(np.array(dims, dtype=np.int64))
+        shape = self.op("Shape", value)
+        if self.targets == 1:
+            return shape
+        self._require_batch(value)
+        return self.op("Mul", shape, [self.targets] + [1] * (len(value.shape or ()) - 1))
+
+    def reshape(self, relevance: Value, like: Value) -> Value:
+        """Bring relevance to the shape of a forward value."""
+        dims = list(like.shape) if like.shape is not None else [None, None]
+        if sum(not isinstance(dim, int) for dim in dims) > 1:
+            return self.op("Reshape", relevance, self.shape(like))
+        if self.targets > 1:
+            self._require_batch(like)
+            dims[0] = dims[0] * self.targets if isinstance(dims[0], int) else None
+        return self.op("Reshape", relevance, [d if isinstance(d, int) else -1 for d in dims])
+
+    def zeros(self, like: Value) -> Value:
+        """Return zero relevance for a forward value."""
+        return self.op("Expand", 0.0, self.shape(like))
+
+    def absorb(self, column: str, amount: Thunk) -> None:
+        """Report relevance that goes nowhere; emits nothing unless a ledger is asked for.
+
+        Args:
+            column: `bias`, `stabilizer`, `padding`, `dead` or `rule`.
+            amount: Makes the lost relevance, any shape `[T*N, ...]`, from its own formula.
+        """
+        if self.losses is not None:
+            self.losses.absorb(column, amount())
+
+    def _require_batch(self, value: Value) -> None:
+        batch = {value.shape[0] for value in self.graph.inputs if value.shape}
+        if not value.shape or (value.shape[0] not in batch and isinstance(value.shape[0], int)):
+            raise RuleError(
+                f"several targets per sample need the batch on axis 0 of every value; "
+                f"'{value.name}' has shape {value.shape}: use one target"
+            )
+
+    def _value(self, item: Arg) -> Value | None:
+        if item is None or isinstance(item, Value):
+            return item
+        if isinstance(item, np.ndarray):
+            return self.constant(item)
+        if isinstance(item, Sequence):
+            return self.constant(np.array(item, dtype=np.int64))
+        return self.scalar(item)
+
+    def _emit(
+        self,
+        op: str,
+        inputs: tuple[Value | None, ...],
+        outputs: int,
+        attributes: dict[str, Attribute],
+    ) -> tuple[Value, ...]:
+        scope = self.scope.strip("/")
+        name = f"{SCOPE}{scope}/{op}_{self._counts[scope, op]}"
+        self._counts[scope, op] += 1
+        variable = any(value.variable for value in inputs if value is not None)
+        results = tuple(
+            Value(name if index == 0 else f"{name}.{index}", variable=variable)
+            for index in range(outputs)
+        )
+        self.graph.add(Node(name, op, inputs, results, attributes))
+        return results

@@ -1,0 +1,81 @@
+"""The ledger: for every site what came in, what went out, and where the rest went."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from onnxlrp.graph.graph import Value
+from onnxlrp.graph.tape import Tape
+from onnxlrp.metadata import LEDGER_COLUMNS
+
+__all__ = ["Entry", "Ledger"]
+
+
+class Entry:
+    """One row: sums per sample, `[T*N, 1]` each."""
+
+    def __init__(self, t: Tape) -> None:
+        self._tape = t
+        self._amounts: defaultdict[str, list[Value]] = defaultdict(list)
+
+    def absorb(self, column: str, amount: Value) -> None:
+        """Add the sum of an amount per sample to a column."""
+        rows = self._tape.op("Flatten", amount, axis=1)
+        self._amounts[column].append(self._tape.op("ReduceSum", rows, [1], keepdims=1))
+
+    def flows(self, into: Sequence[Value], out: Sequence[Value]) -> None:
+        """State the relevance that arrived and the relevance that left."""
+        for value in into:
+            self.absorb("in", value)
+        for value in out:
+            self.absorb("out", value)
+
+    def columns(self) -> list[Value]:
+        """The eight columns; the last is what no formula accounts for."""
+        t = self._tape
+        zero = t.op("Mul", self._amounts["in"][0], 0.0)
+        totals = [self._sum(name) or zero for name in LEDGER_COLUMNS[:-1]]
+        rest = totals[0]
+        for total in totals[1:]:
+            if total is not zero:
+                rest = t.op("Sub", rest, total)
+        return [*totals, rest]
+
+    def _sum(self, column: str) -> Value | None:
+        amounts = self._amounts[column]
+        if not amounts:
+            return None
+        total = amounts[0]
+        for amount in amounts[1:]:
+            total = self._tape.op("Add", total, amount)
+        return total
+
+
+class Ledger:
+    """Rows in the order of the walk."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[str, Entry]] = []
+
+    @contextmanager
+    def row(self, t: Tape, name: str) -> Iterator[Entry]:
+        """Collect what is absorbed inside the block into a row of that name."""
+        entry = Entry(t)
+        self._rows.append((name, entry))
+        t.losses = entry
+        try:
+            yield entry
+        finally:
+            t.losses = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the rows."""
+        return tuple(name for name, _ in self._rows)
+
+    def table(self, t: Tape) -> Value:
+        """All rows as one value, `[T*N, nodes, 8]`."""
+        t.scope = "ledger"
+        columns = [column for _, entry in self._rows for column in entry.columns()]
+        joined = t.op("Concat", *columns, axis=1)
+        return t.op("Reshape", joined, [-1, len(self._rows), len(LEDGER_COLUMNS)])

@@ -1,0 +1,87 @@
+"""Names of inputs, outputs and metadata keys of an explanation graph; reads them back."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from onnxlrp.errors import ModelError
+
+PREFIX: Final = "onnxlrp."
+RELEVANCE: Final = "relevance/"
+HEATMAP: Final = "heatmap/"
+IMAGE: Final = "image/"
+MASK: Final = "mask/"
+SCOPE: Final = "lrp/"
+TARGET: Final = "target"
+SEED: Final = "seed"
+LEDGER: Final = "ledger"
+LEDGER_COLUMNS: Final = (
+    "in",
+    "out",
+    "bias",
+    "stabilizer",
+    "padding",
+    "dead",
+    "rule",
+    "unexplained",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metadata:
+    """What an explanation graph says about itself; everything the runtime needs to know.
+
+    Attributes:
+        version: Version of onnxlrp that compiled the graph.
+        source: Digest of the source model.
+        composite: The composite with all its rows, as a JSON object.
+        target: The target as given: `argmax`, an index, `input`, `seed`, ...
+        inputs: Names of the explained inputs.
+        output: Name of the explained output.
+        explained: Name of the value in which relevance starts (before a final softmax).
+        ledger: Row names of the output `ledger`, empty without one.
+        probes: Names of the hidden values whose relevance is an output.
+        preprocessing: The preprocessing of the picture, where the user gave one.
+    """
+
+    version: str
+    source: str
+    composite: Mapping[str, object]
+    target: str
+    inputs: tuple[str, ...]
+    output: str
+    explained: str
+    ledger: tuple[str, ...] = ()
+    probes: tuple[str, ...] = ()
+    preprocessing: Mapping[str, object] = field(default_factory=dict)
+
+    def properties(self) -> dict[str, str]:
+        """Return the entries of `metadata_props`: key `onnxlrp.<field>`, value JSON."""
+        return {
+            PREFIX + name: json.dumps(getattr(self, name), sort_keys=True)
+            for name in self.__dataclass_fields__
+        }
+
+    @classmethod
+    def read(cls, properties: Mapping[str, str]) -> "Metadata":
+        """Read the entries back.
+
+        Raises:
+            ModelError: The properties are not those of an explanation graph.
+        """
+        if not is_explanation(properties):
+            raise ModelError("not an explanation graph; make one with `onnxlrp compile`")
+        fields = {}
+        for name in cls.__dataclass_fields__:
+            try:
+                value = json.loads(properties[PREFIX + name])
+            except (KeyError, ValueError) as error:
+                raise ModelError(f"metadata key '{PREFIX + name}' is missing or damaged") from error
+            fields[name] = tuple(value) if isinstance(value, list) else value
+        return cls(**fields)
+
+
+def is_explanation(properties: Mapping[str, str]) -> bool:
+    """Tell whether the metadata properties are those of an explanation graph."""
+    return PREFIX + "version" in properties

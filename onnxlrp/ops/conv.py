@@ -1,0 +1,175 @@
+"""Convolutions."""
+
+import numpy as np
+
+from onnxlrp.errors import UnsupportedOp
+from onnxlrp.graph.graph import Value
+from onnxlrp.graph.tape import Tape
+from onnxlrp.graph.view import Site
+from onnxlrp.ops.kinds import LinearMap, Maybe, Thunk
+from onnxlrp.ops.registry import op
+from onnxlrp.ops.windows import Window, crop, window_of
+
+LAST = np.iinfo(np.int64).min + 1
+
+
+@op("Conv")
+def conv(site: Site) -> LinearMap:
+    """Convolution with a weight that does not depend on the input.
+
+    Forward: y = W x + b.
+    Adjoint: W^T r, as a convolution with the flipped kernel where the stride is 1, else as
+    `ConvTranspose` without pads that is cut to the size of x.
+    """
+    x, w = _operands(site)
+    window = window_of(site, _kernel(site, w))
+    group = site.integer("group", 1)
+
+    def forward(t: Tape, x: Value, w: Maybe) -> Value:
+        return t.op("Conv", x, w, **site.attributes)
+
+    def adjoint(t: Tape, r: Value, w: Maybe) -> Value:
+        assert w is not None
+        if _flips(window, site.required(1)):
+            return _flipped(t, r, w, site.required(1), window, group)
+        return _transposed(t, r, w, window, group, x)
+
+    return LinearMap(
+        operands=(x,),
+        samplewise=True,
+        output=site.output,
+        weight=lambda t: w,
+        bias=channel_bias(site, window.rank),
+        forward=forward,
+        adjoint=adjoint,
+    )
+
+
+@op("ConvTranspose")
+def conv_transpose(site: Site) -> LinearMap:
+    """Transposed convolution.
+
+    Forward: y = W^T x + b, with the weight `[C, M/group, ...]` of the convolution that it undoes.
+    Adjoint: that convolution, cut to the size of x.
+    """
+    x, w = _operands(site)
+    window = _transposed_window(site, window_of(site, _kernel(site, w)))
+    group = site.integer("group", 1)
+
+    def forward(t: Tape, x: Value, w: Maybe) -> Value:
+        return t.op("ConvTranspose", x, w, **site.attributes)
+
+    def adjoint(t: Tape, r: Value, w: Maybe) -> Value:
+        pads = list(window.pads or ())
+        full = t.op("Conv", r, w, group=group, pads=pads, **window.attributes)
+        extra = site.integers("output_padding", [0] * window.rank)
+        if all(pad < stride for pad, stride in zip(extra, window.strides, strict=True)):
+            return full
+        return crop(t, full, [0] * window.rank, x, window.rank)
+
+    return LinearMap(
+        operands=(x,),
+        samplewise=True,
+        output=site.output,
+        weight=lambda t: w,
+        bias=channel_bias(site, window.rank),
+        forward=forward,
+        adjoint=adjoint,
+    )
+
+
+def channel_bias(site: Site, rank: int) -> Thunk | None:
+    """The bias `[C]` as `[C, 1, ...]`; None where it is absent or zero."""
+    bias = site.input(2)
+    if bias is None:
+        return None
+    if site.is_live(2):
+        raise UnsupportedOp("its bias depends on the input")
+    if bias.size is not None and bias.constant is not None and not np.any(bias.constant):
+        return None
+    return lambda t: t.op("Reshape", bias, [-1] + [1] * rank)
+
+
+def _operands(site: Site) -> tuple[Value, Value]:
+    if not site.is_live(0) or site.is_live(1):
+        raise UnsupportedOp("its weight depends on the input")
+    return site.required(0), site.required(1)
+
+
+def _kernel(site: Site, w: Value) -> list[int]:
+    stated = site.integers("kernel_shape")
+    if stated:
+        return stated
+    dims = [dim for dim in (w.shape or ())[2:] if isinstance(dim, int)]
+    if not dims or len(dims) + 2 != len(w.shape or ()):
+        raise UnsupportedOp("the size of its kernel is not known")
+    return dims
+
+
+def _flips(window: Window, w: Value) -> bool:
+    if window.pads is None or set(window.strides) != {1} or w.size is None:
+        return False
+    reach = window.reach * 2
+    return all(0 <= pad <= size for pad, size in zip(window.pads, reach, strict=True))
+
+
+def _flipped(t: Tape, r: Value, w: Value, shaped: Value, window: Window, group: int) -> Value:
+    kernel = list(window.kernel)
+    axes = list(range(2, 2 + window.rank))
+    if any(size > 1 for size in kernel):
+        ones = [-1] * window.rank
+        w = t.op("Slice", w, ones, [LAST] * window.rank, axes, ones)
+    outer, inner = (int(dim) for dim in (shaped.shape or ())[:2] if isinstance(dim, int))
+    if group > 1:
+        w = t.op("Reshape", w, [group, outer // group, inner, *kernel])
+        w = t.op("Transpose", w, perm=[0, 2, 1, *(axis + 1 for axis in axes)])
+        w = t.op("Reshape", w, [group * inner, outer // group, *kernel])
+    else:
+        w = t.op("Transpose", w, perm=[1, 0, *axes])
+    pads = zip(window.reach * 2, window.pads or (), strict=True)
+    return t.op(
+        "Conv",
+        r,
+        w,
+        group=group,
+        pads=[size - pad for size, pad in pads],
+        dilations=list(window.dilations),
+    )
+
+
+def _transposed(t: Tape, r: Value, w: Value, window: Window, group: int, x: Value) -> Value:
+    full = t.op(
+        "ConvTranspose",
+        r,
+        w,
+        group=group,
+        output_padding=[stride - 1 for stride in window.strides],
+        **window.attributes,
+    )
+    return crop(t, full, window.begins(t, x), x, window.rank)
+
+
+def _transposed_window(site: Site, window: Window) -> Window:
+    """Resolve `output_shape` and `auto_pad`, which state the size of y instead of the pads."""
+    extra = site.integers("output_padding", [0] * window.rank)
+    shape = site.integers("output_shape")
+    if not shape and not window.same:
+        return window
+    begins, ends = [], []
+    dims = (site.required(0).shape or ())[2:]
+    for axis in range(window.rank):
+        stride, reach = window.strides[axis], window.reach[axis]
+        total = extra[axis] + reach + 1 - stride
+        if shape:
+            dim = dims[axis]
+            if not isinstance(dim, int):
+                raise UnsupportedOp("output_shape with a symbolic input size")
+            total = stride * (dim - 1) + extra[axis] + reach + 1 - shape[axis]
+        total = max(total, 0)
+        small, large = total // 2, total - total // 2
+        begins.append(small if window.same == "SAME_UPPER" else large)
+        ends.append(large if window.same == "SAME_UPPER" else small)
+    pads = (*begins, *ends)
+    return Window(window.kernel, window.strides, window.dilations, pads)
+
+

@@ -1,0 +1,160 @@
+"""Matrix products."""
+
+import numpy as np
+
+from onnxlrp.errors import UnsupportedOp
+from onnxlrp.graph.graph import Value
+from onnxlrp.graph.tape import Tape
+from onnxlrp.graph.view import Site
+from onnxlrp.ops.kinds import Kind, LinearMap, Maybe, Product, Thunk
+from onnxlrp.ops.registry import op
+
+
+@op("Gemm")
+def gemm(site: Site) -> Kind:
+    """Dense layer.
+
+    Forward: y = alpha op(A) op(B) + beta C.
+    Adjoint: of the live factor; the other one is the weight.
+    """
+    if site.is_live(2):
+        raise UnsupportedOp("its summand C depends on the input")
+    alpha = site.number("alpha", 1.0)
+    transposed = [bool(site.integer("transA")), bool(site.integer("transB"))]
+
+    def product(t: Tape, a: Value, b: Value, flags: list[bool]) -> Value:
+        return t.op("Gemm", a, b, alpha=alpha, transA=int(flags[0]), transB=int(flags[1]))
+
+    def left(t: Tape, r: Value, b: Value) -> Value:
+        if transposed[0]:
+            return product(t, b, r, [transposed[1], True])
+        return product(t, r, b, [False, not transposed[1]])
+
+    def right(t: Tape, r: Value, a: Value) -> Value:
+        if transposed[1]:
+            return product(t, r, a, [True, transposed[0]])
+        return product(t, a, r, [not transposed[0], False])
+
+    a, b = site.required(0), site.required(1)
+    if site.is_live(0) and site.is_live(1):
+        return Product(
+            operands=(a, b),
+            output=site.output,
+            gates=(False, False),
+            adjoints=(lambda t, r: left(t, r, t.at(b)), lambda t, r: right(t, r, t.at(a))),
+        )
+    x, w = (a, b) if site.is_live(0) else (b, a)
+
+    def forward(t: Tape, x: Value, w: Maybe) -> Value:
+        assert w is not None
+        return product(t, *((x, w) if site.is_live(0) else (w, x)), transposed)
+
+    def adjoint(t: Tape, r: Value, w: Maybe) -> Value:
+        assert w is not None
+        return left(t, r, w) if site.is_live(0) else right(t, r, w)
+
+    return LinearMap(
+        operands=(x,),
+        samplewise=site.is_live(0) and not transposed[0],
+        output=site.output,
+        weight=lambda t: w,
+        bias=_scaled_bias(site),
+        forward=forward,
+        adjoint=adjoint,
+    )
+
+
+def _scaled_bias(site: Site) -> Thunk | None:
+    bias, beta = site.input(2), site.number("beta", 1.0)
+    if bias is None or beta == 0 or _is_zero(bias):
+        return None
+    return lambda t: bias if beta == 1 else t.op("Mul", bias, beta)
+
+
+def _is_zero(value: Value) -> bool:
+    return value.constant is not None and not np.any(value.constant)
+
+
+@op("MatMul")
+def matmul(site: Site) -> Kind:
+    """Matrix product; a third input is a bias that a canonizer moved in.
+
+    Forward: y = A B (+ b).
+    Adjoint: r B^T or A^T r; leading axes that were broadcast are summed.
+    """
+    a, b = site.required(0), site.required(1)
+    if a.rank is None or b.rank is None:
+        raise UnsupportedOp("the rank of its factors is not known")
+    if site.is_live(0) and site.is_live(1):
+        return Product(
+            operands=(a, b),
+            output=site.output,
+            gates=(False, False),
+            adjoints=(
+                lambda t, r: _left(t, r, t.at(b), site),
+                lambda t, r: _right(t, r, t.at(a), site),
+            ),
+        )
+    first = site.is_live(0)
+    x, w = (a, b) if first else (b, a)
+    bias = site.input(2)
+
+    def forward(t: Tape, x: Value, w: Maybe) -> Value:
+        return t.op("MatMul", x, w) if first else t.op("MatMul", w, x)
+
+    def adjoint(t: Tape, r: Value, w: Maybe) -> Value:
+        assert w is not None
+        return _left(t, r, w, site) if first else _right(t, r, w, site)
+
+    return LinearMap(
+        operands=(x,),
+        output=site.output,
+        weight=lambda t: w,
+        bias=None if bias is None or _is_zero(bias) else lambda t: bias,
+        forward=forward,
+        adjoint=adjoint,
+    )
+
+
+def _left(t: Tape, r: Value, b: Value, site: Site) -> Value:
+    """r B^T, in the shape of A."""
+    a, shaped = site.required(0), site.required(1)
+    if shaped.rank == 1:
+        return t.op("Mul", t.op("Unsqueeze", r, [-1]), b)
+    if a.rank == 1:
+        r = t.op("Unsqueeze", r, [-2])
+    result = t.op("MatMul", r, _swapped(t, b, shaped.rank or 2))
+    if a.rank == 1:
+        result = t.op("Squeeze", result, [-2])
+    return _summed(t, result, a, shaped)
+
+
+def _right(t: Tape, r: Value, a: Value, site: Site) -> Value:
+    """A^T r, in the shape of B."""
+    shaped, b = site.required(0), site.required(1)
+    if shaped.rank == 1:
+        r, a = t.op("Unsqueeze", r, [-2]), t.op("Unsqueeze", a, [0])
+    if b.rank == 1:
+        r = t.op("Unsqueeze", r, [-1])
+    result = t.op("MatMul", _swapped(t, a, max(shaped.rank or 2, 2)), r)
+    if b.rank == 1:
+        result = t.op("Squeeze", result, [-1])
+    return _summed(t, result, b, shaped)
+
+
+def _swapped(t: Tape, value: Value, rank: int) -> Value:
+    return t.op("Transpose", value, perm=[*range(rank - 2), rank - 1, rank - 2])
+
+
+def _summed(t: Tape, result: Value, operand: Value, other: Value) -> Value:
+    """Sum the leading axes along which the operand was broadcast."""
+    mine, theirs = operand.shape or (), other.shape or ()
+    extra = max(len(theirs), 2) - max(len(mine), 2)
+    axes = list(range(max(extra, 0)))
+    if axes and len(theirs) > 2:
+        result = t.op("ReduceSum", result, axes, keepdims=0)
+    for axis in range(len(mine) - 2):
+        there = axis + extra
+        if mine[axis] == 1 and 0 <= there and theirs[there] != 1:
+            result = t.op("ReduceSum", result, [axis], keepdims=1)
+    return result

@@ -1,0 +1,110 @@
+"""The outputs of an explanation graph: relevance, heatmaps and images, named as users see them."""
+
+import numpy as np
+from onnx import TensorProto
+
+from onnxlrp.graph.graph import Shape, Value
+from onnxlrp.graph.tape import Tape
+from onnxlrp.metadata import HEATMAP, IMAGE, RELEVANCE
+
+__all__ = ["channel_axis", "heatmap", "image", "relevance", "spread_targets"]
+
+CHANNELS = frozenset({1, 2, 3, 4})
+STOPS = ((0.0, (0, 0, 160)), (0.25, (70, 110, 230)), (0.5, (255, 255, 255)),
+         (0.75, (235, 90, 70)), (1.0, (160, 0, 0)))  # fmt: skip
+"""Control points of the diverging colour map: blue against, white nothing, red for."""
+
+
+def relevance(t: Tape, value: Value, found: Value) -> Value:
+    """`relevance/<value>`: float32, the shape of the value, `[N, T, ...]` for T targets."""
+    return _output(t, RELEVANCE + value.name, found, value.shape)
+
+
+def spread_targets(t: Tape, found: Value) -> Value:
+    """`[T*N, ...]` -> `[N, T, ...]`, target-major to sample-major; nothing for one target."""
+    if t.targets == 1:
+        return found
+    tail = t.op("Shape", found, start=1)
+    cube = t.op("Reshape", found, t.op("Concat", [t.targets, -1], tail, axis=0))
+    last = t.op("Reshape", cube, [t.targets, 0, -1])
+    swapped = t.op("Transpose", last, perm=[1, 0, 2])
+    return t.op("Reshape", swapped, t.op("Concat", [0, 0], tail, axis=0))
+
+
+def with_targets(t: Tape, shape: Shape | None) -> Shape | None:
+    """The shape of an output for T targets per sample."""
+    return shape if t.targets == 1 or shape is None else (shape[0], t.targets, *shape[1:])
+
+
+def _output(t: Tape, name: str, found: Value, shape: Shape | None) -> Value:
+    t.scope = "output"
+    like = Value(name, TensorProto.FLOAT, with_targets(t, shape), variable=True)
+    return t.named(name, spread_targets(t, found), like)
+
+
+def channel_axis(t: Tape, value: Value) -> int | None:
+    """The axis of the channels of a picture-like input; None where it has no channels.
+
+    A first axis of 1 to 4 is channels-first, a last one channels-last; otherwise an input that is
+    transposed to channels-first before anything else is channels-last.
+    """
+    if value.shape is None or len(value.shape) < 4:
+        return None
+    last = len(value.shape) - 1
+    if value.shape[1] in CHANNELS:
+        return 1
+    if value.shape[last] in CHANNELS:
+        return last
+    readers = [node for node in t.graph.consumers(value) if node.deployed]
+    moved = bool(readers) and all(_to_front(node.attributes.get("perm"), last) for node in readers)
+    return last if moved else 1
+
+
+def _to_front(perm: object, last: int) -> bool:
+    return isinstance(perm, list) and len(perm) > 1 and perm[1] == last
+
+
+def _is_picture(value: Value) -> bool:
+    if value.shape is None or len(value.shape) < 3:
+        return False
+    small = [dim for dim in value.shape[1:] if isinstance(dim, int) and dim < 8]
+    return len(value.shape) > 3 or not small
+
+
+def heatmap(t: Tape, value: Value, found: Value) -> Value | None:
+    """`heatmap/<input>`: relevance summed over the channels, `[N, H, W]`; None for no picture."""
+    if not _is_picture(value):
+        return None
+    axis = channel_axis(t, value)
+    shape = value.shape or ()
+    t.scope = "heatmap"
+    total = found if axis is None else t.op("ReduceSum", found, [axis], keepdims=0)
+    kept = tuple(dim for i, dim in enumerate(shape) if i != axis)
+    return _output(t, HEATMAP + value.name, total, kept)
+
+
+def image(t: Tape, value: Value, found: Value) -> Value | None:
+    """`image/<input>`: uint8 RGB `[N, H, W, 3]`, scaled by the largest |relevance| per sample."""
+    if not _is_picture(value) or len(value.shape or ()) > 4:
+        return None
+    axis = channel_axis(t, value)
+    t.scope = "image"
+    total = found if axis is None else t.op("ReduceSum", found, [axis], keepdims=0)
+    size = t.op("ReduceMax", t.op("Abs", total), [1, 2], keepdims=1)
+    safe = t.op("Where", t.op("Equal", size, 0.0), 1.0, size)
+    steps = t.op("Add", t.op("Mul", t.op("Div", total, safe), 127.5), 127.5)
+    index = t.op("Cast", t.op("Clip", t.op("Round", steps), 0.0, 255.0), to=TensorProto.INT64)
+    colours = t.op("Gather", t.constant(_table()), index, axis=0)
+    kept = tuple(dim for i, dim in enumerate(value.shape or ()) if i != axis)
+    name = IMAGE + value.name
+    t.scope = "output"
+    like = Value(name, TensorProto.UINT8, with_targets(t, (*kept, 3)), variable=True)
+    return t.named(name, spread_targets(t, colours), like)
+
+
+def _table() -> np.ndarray:  # type: ignore[type-arg]
+    places = [place for place, _ in STOPS]
+    levels = np.linspace(0, 1, 256)
+    columns = [np.interp(levels, places, [rgb[i] for _, rgb in STOPS]) for i in range(3)]
+    return np.stack(columns, axis=1).round().astype(np.uint8)
+

@@ -1,0 +1,127 @@
+"""Walks the view backwards once and finds the relevance of every value that it passes."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+
+from onnxlrp.errors import RuleError, UnsupportedOp
+from onnxlrp.graph.graph import Dim, Value
+from onnxlrp.graph.tape import Tape
+from onnxlrp.graph.view import Site
+from onnxlrp.ledger import Ledger
+from onnxlrp.ops.kinds import Kind, Stop, Unsupported
+from onnxlrp.rules import AnyRule
+
+__all__ = ["Filter", "propagate"]
+
+Filter = Callable[[Tape, Value], Value]
+"""Changes the relevance of one value as the walk passes it: a mask, a selection."""
+
+
+def propagate(
+    t: Tape,
+    kinds: Mapping[Site, Kind],
+    rules: Mapping[Site, AnyRule],
+    seeds: Mapping[Value, Value],
+    filters: Mapping[Value, Filter] | None = None,
+    ledger: Ledger | None = None,
+) -> dict[Value, Value]:
+    """Propagate relevance from the seeds to every value before them.
+
+    Args:
+        t: The tape.
+        kinds: The live sites in forward order.
+        rules: The rule of each site.
+        seeds: Relevance `[T*N, ...]` at the values where it starts.
+        filters: What changes the relevance of a value once all of it has arrived.
+        ledger: Receives one row per site.
+
+    Returns:
+        The relevance of every value that was passed.
+
+    Raises:
+        UnsupportedOp: Relevance would have to cross a site without a kind.
+    """
+    arriving = defaultdict(list, {value: [seed] for value, seed in seeds.items()})
+    settled: dict[Value, Value] = {}
+
+    def settle(value: Value | None) -> Value | None:
+        """All relevance of a value, now that its consumers are done."""
+        if value is None or value not in arriving:
+            return None
+        if value not in settled:
+            total = _total(t, arriving[value])
+            settled[value] = filters[value](t, total) if filters and value in filters else total
+        return settled[value]
+
+    for site, kind in reversed(kinds.items()):
+        t.scope = site.name
+        r = tuple(settle(value) for value in site.outputs)
+        if all(part is None for part in r) or isinstance(kind, Stop):
+            continue
+        if isinstance(kind, Unsupported):
+            raise UnsupportedOp(kind.reason)
+        _require_float32(site, kind)
+        shares = _apply(t, site, kind, rules[site], r, ledger)
+        for operand, share in zip(kind.operands, shares, strict=True):
+            if share is not None:
+                fitted = unbroadcast(t, share, kind.output, operand) if kind.broadcasts else share
+                arriving[operand].append(fitted)
+    for value in list(arriving):
+        t.scope = "input"
+        settle(value)
+    return settled
+
+
+def _apply(
+    t: Tape,
+    site: Site,
+    kind: Kind,
+    rule: AnyRule,
+    r: tuple[Value | None, ...],
+    ledger: Ledger | None,
+) -> tuple[Value | None, ...]:
+    if ledger is None:
+        return rule.propagate(t, kind, r)
+    with ledger.row(t, site.name) as entry:
+        shares = rule.propagate(t, kind, r)
+    entry.flows([part for part in r if part], [part for part in shares if part])
+    return shares
+
+
+def _require_float32(site: Site, kind: Kind) -> None:
+    for value in (*kind.operands, kind.output):
+        if value.is_float and value.dtype != 1:
+            raise UnsupportedOp(
+                f"node '{site.name}' ({site.op}, opset {site.opset}): '{value.name}' is not "
+                "float32; half, double and quantised models are not supported yet: export float32"
+            )
+
+
+def _total(t: Tape, parts: list[Value]) -> Value:
+    total = parts[0]
+    for part in parts[1:]:
+        total = t.op("Add", total, part)
+    return total
+
+
+def unbroadcast(t: Tape, r: Value, wide: Value, narrow: Value) -> Value:
+    """Sum relevance in the shape of `wide` down to the shape of `narrow`."""
+    if wide.shape is None or narrow.shape is None:
+        raise RuleError(f"the ranks of '{wide.name}' and '{narrow.name}' must be known")
+    lead = len(wide.shape) - len(narrow.shape)
+    pairs = list(zip(wide.shape[lead:], narrow.shape, strict=True))
+    if lead:
+        r = t.op("ReduceSum", r, list(range(lead)), keepdims=0)
+    ones = [i for i, (out, own) in enumerate(pairs) if own == 1 and out != 1]
+    if ones:
+        r = t.op("ReduceSum", r, ones, keepdims=1)
+    if not any(_may_differ(out, own) for out, own in pairs):
+        return r
+    size = t.op("Shape", narrow)
+    axes = t.op("Reshape", t.op("NonZero", t.op("Equal", size, [1])), [-1])
+    return t.op("ReduceSum", r, axes, keepdims=1, noop_with_empty_axes=1)
+
+
+def _may_differ(out: Dim, own: Dim) -> bool:
+    """Whether a symbolic axis may have been broadcast."""
+    return not isinstance(own, int) and (own is None or own != out)

@@ -1,0 +1,9 @@
+"""Relevance arrays to images: heatmaps over pictures, coloured curves and bars."""
+
+from onnxlrp.render.colors import COLORS, colorize
+from onnxlrp.render.heat import heatmap, limit
+from onnxlrp.render.page import Caption
+from onnxlrp.render.render import render
+from onnxlrp.render.style import Style
+
+__all__ = ["COLORS", "Caption", "Style", "colorize", "heatmap", "limit", "render"]

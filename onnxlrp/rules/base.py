@@ -1,0 +1,134 @@
+"""What a rule is, and what the rules share: stabilisers, bias policies, the one quotient."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
+from typing import ClassVar, Generic, TypeVar
+
+from onnxlrp.errors import CompositeError
+from onnxlrp.graph.graph import Value
+from onnxlrp.graph.tape import Tape
+from onnxlrp.ops.kinds import Kind, Relevance
+
+__all__ = ["BIASES", "MODES", "NEGATIVE_INPUTS", "AnyRule", "Rule", "Stabilizer", "choice", "quotient"]
+
+K = TypeVar("K", bound=Kind, contravariant=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule(ABC, Generic[K]):
+    """How relevance is shared out over one kind of map; its fields are the hyper-parameters."""
+
+    fits: ClassVar[tuple[type[Kind], ...]] = ()
+
+    @abstractmethod
+    def propagate(self, t: Tape, m: K, r: Relevance) -> Relevance:
+        """Turn the relevance of each output into the relevance of each operand."""
+
+    def describe(self) -> dict[str, object]:
+        """The name of the rule and its parameters, for JSON."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        plain = {k: v.describe() if isinstance(v, Stabilizer) else v for k, v in values.items()}
+        return {"rule": type(self).__name__, **plain}
+
+
+AnyRule = Rule[Kind]
+
+MODES = ("signed", "unsigned", "clip", "zero-only")
+BIASES = ("positive", "raw", "both", "none")
+NEGATIVE_INPUTS = ("split", "ignore")
+
+
+def choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Raise a CompositeError unless a value is one of those allowed."""
+    if value not in allowed:
+        raise CompositeError(f"{name}={value!r} is not one of {', '.join(allowed)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stabilizer:
+    """Keeps a denominator z away from zero; s(z) is +1 for z >= 0, else -1.
+
+    Attributes:
+        epsilon: Size; not negative.
+        mode: `signed`: z + epsilon s(z). `unsigned`: z + epsilon. `clip`: s(z) max(|z|, epsilon).
+            `zero-only`: epsilon where z is 0, else z.
+        rms: Adds this share of the root mean square of z over the sample to epsilon.
+    """
+
+    epsilon: float = 1e-6
+    mode: str = "signed"
+    rms: float = 0.0
+
+    def __post_init__(self) -> None:
+        choice("stabilizer", self.mode, MODES)
+        if not self.epsilon >= 0 or not self.rms >= 0:
+            raise CompositeError(f"epsilon={self.epsilon} must not be negative")
+
+    def describe(self) -> dict[str, object]:
+        """Its parameters."""
+        return {"epsilon": self.epsilon, "mode": self.mode, "rms": self.rms}
+
+    def apply(self, t: Tape, z: Value, sign: int = 0) -> Value:
+        """Return the stabilised z; `sign` is that of z where it is known (+1, -1), else 0."""
+        if self.mode == "zero-only":
+            return t.op("Where", t.op("Equal", z, 0.0), self.epsilon, z)
+        size = self._size(t, z)
+        if self.mode == "clip":
+            return self._clip(t, z, size, sign)
+        if self.mode == "unsigned" or sign > 0:
+            return t.op("Add", z, size)
+        if sign < 0:
+            return t.op("Sub", z, size)
+        return t.op("Add", z, _signed(t, z, size))
+
+    def _size(self, t: Tape, z: Value) -> Value:
+        if not self.rms:
+            return t.scalar(self.epsilon)
+        rows = t.op("Flatten", t.op("Mul", z, z), axis=1)
+        mean = t.op("Sqrt", t.op("ReduceMean", rows, [1], keepdims=1))
+        size = t.op("Add", t.op("Mul", mean, self.rms), self.epsilon)
+        rank = t.op("Shape", t.op("Shape", z))
+        ones = t.op("Expand", t.constant_int(1), t.op("Sub", rank, [1]))
+        return t.op("Reshape", size, t.op("Concat", [-1], ones, axis=0))
+
+    def _clip(self, t: Tape, z: Value, size: Value, sign: int) -> Value:
+        wide = t.op("Max", t.op("Abs", z), size)
+        if sign:
+            return wide if sign > 0 else t.op("Neg", wide)
+        return t.op("Mul", _signed(t, z, t.scalar(1.0)), wide)
+
+
+def _signed(t: Tape, z: Value, size: Value) -> Value:
+    return t.op("Where", t.op("Less", z, 0.0), t.op("Neg", size), size)
+
+
+def quotient(
+    t: Tape,
+    r: Value,
+    z: Value,
+    stabilizer: Stabilizer,
+    bias: Value | None = None,
+    sign: int = 0,
+) -> Value:
+    """Return s = r / stabilised z and report what bias and stabiliser absorb.
+
+    Args:
+        t: The tape.
+        r: Relevance of the output.
+        z: Sum of all contributions, the bias among them.
+        stabilizer: Keeps z away from zero.
+        bias: The part of z that no operand contributes.
+        sign: Sign of z where it is known.
+    """
+    stable = stabilizer.apply(t, z, sign)
+    s = t.op("Div", r, stable)
+
+    def kept(dead: bool) -> Value:
+        empty, lost = t.op("Equal", z, 0.0), t.op("Mul", s, t.op("Sub", stable, z))
+        return t.op("Where", empty, lost, 0.0) if dead else t.op("Where", empty, 0.0, lost)
+
+    if bias is not None:
+        t.absorb("bias", lambda: t.op("Mul", s, bias))
+    t.absorb("stabilizer", lambda: kept(dead=False))
+    t.absorb("dead", lambda: kept(dead=True))
+    return s

@@ -1,0 +1,297 @@
+"""Rules for linear maps: each is a choice of the contributions among which relevance is shared."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from onnxlrp.errors import CompositeError, RuleError
+from onnxlrp.graph.graph import Value
+from onnxlrp.graph.tape import Tape
+from onnxlrp.ops.kinds import Kind, LinearMap, Maybe, Relevance, some
+from onnxlrp.rules.base import BIASES, NEGATIVE_INPUTS, Rule, Stabilizer, choice, quotient
+
+__all__ = ["AlphaBeta", "Epsilon", "Gamma"]
+
+Pair = tuple[Maybe, Maybe]
+"""An input and a weight; their product are contributions. A missing input is all ones."""
+
+
+def weight_of(t: Tape, m: LinearMap) -> Maybe:
+    """The weight of a map, None where it has none."""
+    return None if m.weight is None else m.weight(t)
+
+
+def bias_of(t: Tape, m: LinearMap) -> Maybe:
+    """The bias of a map, None where it is zero."""
+    return None if m.bias is None else m.bias(t)
+
+
+def share(
+    t: Tape,
+    m: LinearMap,
+    r: Value,
+    pairs: list[Pair],
+    stabilizer: Stabilizer,
+    *,
+    bias: Maybe = None,
+    z: Maybe = None,
+    sign: int = 0,
+) -> Value:
+    """Share r among contributions x_i w_ij: R_i = sum_j x_i w_ij r_j / stabilised z_j.
+
+    Args:
+        t: The tape.
+        m: The map.
+        r: Relevance of the output.
+        pairs: Inputs and weights of the contributions.
+        stabilizer: For the denominator.
+        bias: What the denominator holds beside the contributions.
+        z: The denominator, where it is known already.
+        sign: Sign of z where it is known.
+    """
+    if not pairs:
+        t.absorb("dead", lambda: r)
+        return t.zeros(m.operand)
+    if z is None:
+        terms = [m.forward(t, _ones(t, m) if x is None else x, w) for x, w in pairs]
+        z = _total(t, [*terms, bias] if bias is not None else terms)
+    s = quotient(t, r, z, stabilizer, bias, sign)
+    parts = []
+    for x, w in pairs:
+        c = m.adjoint(t, s, w)
+        parts.append(c if x is None else t.op("Mul", x, c))
+    return _total(t, parts)
+
+
+def _ones(t: Tape, m: LinearMap) -> Value:
+    return like_operand(t, t.scalar(1.0), m)
+
+
+def like_operand(t: Tape, value: Value, m: LinearMap) -> Value:
+    """Broadcast a constant to the shape of the operand; of one sample where that is enough."""
+    x = m.operand
+    if not m.samplewise:
+        return t.op("Expand", value, t.shape(x))
+    if x.shape is not None and all(isinstance(dim, int) for dim in x.shape[1:]):
+        return t.op("Expand", value, [1, *(dim for dim in x.shape[1:] if isinstance(dim, int))])
+    return t.op("Expand", value, t.op("Concat", [1], t.op("Shape", x, start=1), axis=0))
+
+
+def _total(t: Tape, terms: list[Value]) -> Value:
+    total = terms[0]
+    for term in terms[1:]:
+        total = t.op("Add", total, term)
+    return total
+
+
+def positive_part(t: Tape, value: Value) -> Value:
+    """max(v, 0)."""
+    return value if t.signs.nonnegative(value) else t.op("Max", value, 0.0)
+
+
+def negative_part(t: Tape, value: Value) -> Maybe:
+    """min(v, 0), or None where v is never negative."""
+    return None if t.signs.nonnegative(value) else t.op("Min", value, 0.0)
+
+
+def _weights(t: Tape, m: LinearMap) -> tuple[bool, Maybe, Maybe]:
+    """Whether there are negative weights, then W+ and W-."""
+    w = weight_of(t, m)
+    if w is None:
+        if not m.positive:
+            raise RuleError(
+                f"the map to '{m.output.name}' has weights of both signs that are no tensor: "
+                "give it Epsilon"
+            )
+        return False, None, None
+    negative = negative_part(t, w)
+    return negative is not None, positive_part(t, w), negative
+
+
+def signed_pairs(t: Tape, m: LinearMap, *, positive: bool, split: bool = True) -> list[Pair]:
+    """The pairs whose products are the positive (or negative) contributions.
+
+    Without `split` the signs are those of the weights alone, whatever the input.
+    """
+    both, up, down = _weights(t, m)
+    x = t.at(m.operand)
+    same, other = (up, down) if positive else (down, up)
+    pairs: list[Pair] = []
+    if positive or both:
+        pairs.append((positive_part(t, x) if split else x, same))
+    low = negative_part(t, x) if split else None
+    if low is not None and (both or not positive):
+        pairs.append((low, other))
+    return pairs
+
+
+def signed_bias(t: Tape, bias: Maybe, policy: str, *, positive: bool) -> Maybe:
+    """The bias in the positive or negative denominator, by policy."""
+    if bias is None or policy == "none" or (policy == "raw" and not positive):
+        return None
+    if policy in {"raw", "both"}:
+        return bias
+    return positive_part(t, bias) if positive else t.op("Min", bias, 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epsilon(Rule[LinearMap]):
+    """Shares in proportion to the contributions; LRP-0 for epsilon 0.
+
+    R_in = x * W^T (r / stabilised (W x + b)).
+    Conserves but for the bias (`bias=none` leaves it out of the denominator) and the stabiliser.
+    Source: Bach et al. 2015, equations 58 and 60.
+
+    Attributes:
+        stabilizer: Size and form of epsilon.
+        bias: `raw` or `none`.
+    """
+
+    fits: ClassVar[tuple[type[Kind], ...]] = (LinearMap,)
+    stabilizer: Stabilizer = field(default_factory=Stabilizer)
+    bias: str = "raw"
+
+    def __post_init__(self) -> None:
+        choice("bias", self.bias, BIASES)
+
+    def propagate(self, t: Tape, m: LinearMap, r: Relevance) -> Relevance:
+        """See the class."""
+        pairs: list[Pair] = [(t.at(m.operand), weight_of(t, m))]
+        bias = bias_of(t, m)
+        if bias is not None and self.bias == "none":
+            return (share(t, m, some(r), pairs, self.stabilizer),)
+        z = t.at(m.output)
+        sign = int(t.signs.nonnegative(m.output))
+        return (share(t, m, some(r), pairs, self.stabilizer, bias=bias, z=z, sign=sign),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlphaBeta(Rule[LinearMap]):
+    """Shares alpha r among the positive and -beta r among the negative contributions.
+
+    R_in = alpha sum (x w)+ r / z+ - beta sum (x w)- r / z-. Alpha 1, beta 0 is z+.
+    Conserves where both parts exist; what an empty part would carry is dead.
+    Source: Bach et al. 2015, equation 60.
+
+    Attributes:
+        alpha: At least 1 (alpha - beta = 1).
+        beta: Not negative.
+        stabilizer: Size and form of epsilon.
+        bias: `positive`: b+ and b- in their denominators; `raw`: b in the first; `both`; `none`.
+        negative_input: `split`: signs of products; `ignore`: signs of weights.
+        follow: Share negative relevance among the negative contributions (for a signed score).
+    """
+
+    fits: ClassVar[tuple[type[Kind], ...]] = (LinearMap,)
+    alpha: float = 1.0
+    beta: float = 0.0
+    stabilizer: Stabilizer = field(default_factory=Stabilizer)
+    bias: str = "positive"
+    negative_input: str = "split"
+    follow: bool = False
+
+    def __post_init__(self) -> None:
+        choice("bias", self.bias, BIASES)
+        choice("negative_input", self.negative_input, NEGATIVE_INPUTS)
+        if self.beta < 0 or abs(self.alpha - self.beta - 1) > 1e-9:
+            raise CompositeError(
+                f"alpha={self.alpha}, beta={self.beta}: alpha - beta must be 1 and beta >= 0"
+            )
+
+    def propagate(self, t: Tape, m: LinearMap, r: Relevance) -> Relevance:
+        """See the class."""
+        y = some(r)
+        if self.follow:
+            parts = [self._part(t, m, t.op("Max", y, 0.0), positive=True)]
+            parts.append(self._part(t, m, t.op("Min", y, 0.0), positive=False))
+            return (_total(t, parts),)
+        up = y if self.alpha == 1 else t.op("Mul", y, self.alpha)
+        result = self._part(t, m, up, positive=True)
+        if self.beta == 0:
+            return (result,)
+        down = self._part(t, m, t.op("Mul", y, -self.beta), positive=False)
+        return (t.op("Add", result, down),)
+
+    def _part(self, t: Tape, m: LinearMap, r: Value, *, positive: bool) -> Value:
+        split = self.negative_input == "split"
+        pairs = signed_pairs(t, m, positive=positive, split=split)
+        bias = signed_bias(t, bias_of(t, m), self.bias, positive=positive)
+        known = (split or t.signs.nonnegative(m.operand)) and self.bias in {"positive", "none"}
+        sign = (1 if positive else -1) if known else 0
+        return share(t, m, r, pairs, self.stabilizer, bias=bias, sign=sign)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gamma(Rule[LinearMap]):
+    """Favours contributions of the sign of the output by 1 + gamma.
+
+    With U = W + gamma W+, V = W + gamma W-, and z the output without bias where it is left out:
+    R_in = x+ U^T p + x- V^T p + x+ V^T n + x- U^T n, p = r [z > 0] / (U x+ + V x- + u),
+    n = r [z < 0] / (V x+ + U x- + v). With `negative_input=ignore`: x U^T (r / (U x + u)).
+    Conserves but for bias and stabiliser; where z is 0 relevance is dead.
+    Source: Montavon et al. 2019; generalised by Andeol et al. 2021.
+
+    Attributes:
+        gamma: Not negative.
+        stabilizer: Size and form of epsilon.
+        bias: `positive`: b + gamma b+ (b-); `raw`: b; `none`.
+        negative_input: `split` or `ignore`.
+    """
+
+    fits: ClassVar[tuple[type[Kind], ...]] = (LinearMap,)
+    gamma: float = 0.25
+    stabilizer: Stabilizer = field(default_factory=Stabilizer)
+    bias: str = "positive"
+    negative_input: str = "split"
+
+    def __post_init__(self) -> None:
+        choice("bias", self.bias, BIASES)
+        choice("negative_input", self.negative_input, NEGATIVE_INPUTS)
+        if not self.gamma >= 0:
+            raise CompositeError(f"gamma={self.gamma} must not be negative")
+
+    def propagate(self, t: Tape, m: LinearMap, r: Relevance) -> Relevance:
+        """See the class."""
+        y = some(r)
+        if self.negative_input == "ignore":
+            pairs: list[Pair] = [(t.at(m.operand), self._favour(t, m, positive=True))]
+            bias = self._bias(t, m, positive=True)
+            return (share(t, m, y, pairs, self.stabilizer, bias=bias),)
+        z = self._sign_source(t, m)
+        t.absorb("dead", lambda: t.op("Where", t.op("Equal", z, 0.0), y, 0.0))
+        parts = [
+            self._part(t, m, t.op("Where", t.op("Greater", z, 0.0), y, 0.0), positive=True),
+            self._part(t, m, t.op("Where", t.op("Less", z, 0.0), y, 0.0), positive=False),
+        ]
+        return (_total(t, parts),)
+
+    def _sign_source(self, t: Tape, m: LinearMap) -> Value:
+        """z decides which side an output is on; a bias that is left out has no say."""
+        if self.bias == "none" and m.bias is not None:
+            return m.forward(t, t.at(m.operand), weight_of(t, m))
+        return t.at(m.output)
+
+    def _part(self, t: Tape, m: LinearMap, r: Value, *, positive: bool) -> Value:
+        x = t.at(m.operand)
+        low = negative_part(t, x)
+        favoured = self._favour(t, m, positive=positive)
+        pairs: list[Pair] = [(positive_part(t, x), favoured)]
+        if low is not None:
+            pairs.append((low, self._favour(t, m, positive=not positive)))
+        bias = self._bias(t, m, positive=positive)
+        return share(t, m, r, pairs, self.stabilizer, bias=bias)
+
+    def _favour(self, t: Tape, m: LinearMap, *, positive: bool) -> Maybe:
+        w = weight_of(t, m)
+        if w is None:
+            return None
+        part = t.op("Max" if positive else "Min", w, 0.0)
+        return t.op("Add", w, t.op("Mul", part, self.gamma))
+
+    def _bias(self, t: Tape, m: LinearMap, *, positive: bool) -> Maybe:
+        bias = bias_of(t, m)
+        if bias is None or self.bias in {"raw", "both"}:
+            return bias
+        if self.bias == "none":
+            return None
+        part = t.op("Max" if positive else "Min", bias, 0.0)
+        return t.op("Add", bias, t.op("Mul", part, self.gamma))

@@ -1,0 +1,208 @@
+"""Splits of relevance at the sum or product of live values."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from onnxlrp.errors import RuleError
+from onnxlrp.graph.graph import Graph, Value
+from onnxlrp.graph.skips import skip_of
+from onnxlrp.graph.tape import Tape
+from onnxlrp.ops.kinds import Kind, Product, Relevance, Sum, some
+from onnxlrp.rules.base import Rule, Stabilizer, quotient
+
+__all__ = ["Branch", "Coef", "Proportional", "Ratio", "SignalOnly", "Skip", "Symmetric", "Uniform"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proportional(Rule[Sum]):
+    """Shares in proportion to the signed summands.
+
+    R_i = x_i r / stabilised y. Conserves but for constants and the stabiliser.
+    Source: Bach et al. 2015 (epsilon rule).
+
+    Attributes:
+        stabilizer: Size and form of epsilon.
+    """
+
+    fits: ClassVar[tuple[type[Kind], ...]] = (Sum,)
+    stabilizer: Stabilizer = field(default_factory=Stabilizer)
+
+    def propagate(self, t: Tape, m: Sum, r: Relevance) -> Relevance:
+        """See the class."""
+        offset = None if m.offset is None else m.offset(t)
+        sign = int(t.signs.nonnegative(m.output))
+        s = quotient(t, some(r), t.at(m.output), self.stabilizer, offset, sign)
+        return tuple(t.op("Mul", term, s) for term in m.terms(t))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ratio(Rule[Sum]):
+    """Relevance Splitting: shares in proportion to the absolute summands, 1/n where all are 0.
+
+    R_i = r |x_i| / sum_k |x_k|. Conserves exactly. Source: Otsuki et al. 2024, ratio-based.
+
+    Attributes:
+        identity: Whether an identity skip takes part; if not, the branch takes all there.
+    """
+
+    fits: ClassVar[tuple[type[Kind], ...]] = (Sum,)
+    identity: bool = True
+
+    def propagate(self, t: Tape, m: Sum, r: Relevance) -> Relevance:
+        """See the class."""
+        y = some(r)
+        alone = None if self.identity else _identity_skip(t.graph, m)
+        if alone is not None:
+            return _all_to(t, m, y, 1 - alone)
+        sizes = [t.op("Abs", term) for term in m.terms(t)]
+        total = t.op("Add", *sizes) if len(sizes) == 2 else t.op("Sum", *sizes)
+        empty = t.op("Equal", total, 0.0)
+        safe = t.op("Where", empty, 1.0, total)
+        even = 1.0 / len(sizes)
+        parts = [t.op("Mul", y, _ratio(t, size, safe, empty, even)) for size in sizes[:-1]]
+        rest = y
+        for part in parts:
+            rest = t.op("Sub", rest, part)
+        return (*parts, rest)
+
+
+def _ratio(t: Tape, size: Value, safe: Value, empty: Value, even: float) -> Value:
+    return t.op("Where", empty, even, t.op("Div", size, safe))
+
+
+def _identity_skip(graph: Graph, m: Sum) -> int | None:
+    skip = skip_of(graph, m.operands)
+    return skip.index if skip is not None and skip.identity else None
+
+
+def _all_to(t: Tape, m: Sum, r: Value, index: int) -> Relevance:
+    zero = t.op("Mul", r, 0.0)
+    return tuple(r if i == index else zero for i in range(len(m.operands)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Symmetric(Rule[Sum]):
+    """Shares evenly.
+
+    R_i = r / n. Conserves exactly. Source: Otsuki et al. 2024, symmetric.
+
+    Attributes:
+        identity: Whether an identity skip takes part; if not, the branch takes all there.
+    """
+
+    fits: ClassVar[tuple[type[Kind], ...]] = (Sum,)
+    identity: bool = True
+
+    def propagate(self, t: Tape, m: Sum, r: Relevance) -> Relevance:
+        """See the class."""
+        alone = None if self.identity else _identity_skip(t.graph, m)
+        if alone is not None:
+            return _all_to(t, m, some(r), 1 - alone)
+        return (t.op("Div", some(r), float(len(m.operands))),) * len(m.operands)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skip(Rule[Sum]):
+    """Gives all relevance to the skip connection; in proportion where there is none.
+
+    R_skip = r. Conserves exactly.
+    """
+
+    fits: ClassVar[tuple[type[Kind], ...]] = (Sum,)
+
+    def propagate(self, t: Tape, m: Sum, r: Relevance) -> Relevance:
+        """See the class."""
+        skip = skip_of(t.graph, m.operands)
+        if skip is None:
+            return Proportional().propagate(t, m, r)
+        return _all_to(t, m, some(r), skip.index)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Branch(Rule[Sum]):
+    """Gives all relevance to the residual branch; in proportion where there is none.
+
+    R_branch = r. Conserves exactly.
+    """
+
+    fits: ClassVar[tuple[type[Kind], ...]] = (Sum,)
+
+    def propagate(self, t: Tape, m: Sum, r: Relevance) -> Relevance:
+        """See the class."""
+        skip = skip_of(t.graph, m.operands)
+        if skip is None:
+            return Proportional().propagate(t, m, r)
+        return _all_to(t, m, some(r), 1 - skip.index)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coef(Rule[Sum]):
+    """Shares by the constants that multiply the summands: the split of a leaky integrator.
+
+    R_i = r |c_i| / sum_k |c_k|, c_i = 1 where a summand is no product with a constant.
+    Conserves exactly. Source: Landt-Hayen et al. 2022.
+    """
+
+    fits: ClassVar[tuple[type[Kind], ...]] = (Sum,)
+
+    def propagate(self, t: Tape, m: Sum, r: Relevance) -> Relevance:
+        """See the class."""
+        sizes = [t.op("Abs", _coefficient(t, operand)) for operand in m.operands]
+        total = sizes[0]
+        for size in sizes[1:]:
+            total = t.op("Add", total, size)
+        return tuple(t.op("Mul", some(r), t.op("Div", size, total)) for size in sizes)
+
+
+def _coefficient(t: Tape, operand: Value) -> Value:
+    node = t.graph.producer(operand)
+    if node is None or node.op != "Mul":
+        return t.scalar(1.0)
+    return next((v for v in node.live_inputs if not v.variable), t.scalar(1.0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uniform(Rule[Product]):
+    """Gives half to each factor; all to the signal where the other one is a gate.
+
+    R_i = x_i A_i(r / (n y)), A_i the adjoint. Conserves where y is not 0.
+    Source: Achtibat et al. 2024, uniform rule.
+
+    Attributes:
+        stabilizer: Size and form of epsilon.
+    """
+
+    fits: ClassVar[tuple[type[Kind], ...]] = (Product,)
+    stabilizer: Stabilizer = field(default_factory=Stabilizer)
+
+    def propagate(self, t: Tape, m: Product, r: Relevance) -> Relevance:
+        """See the class."""
+        signals = m.gates.count(False)
+        if not signals:
+            raise RuleError(f"'{m.output.name}' is a product of gates only: no factor is a signal")
+        if m.broadcasts:
+            part = some(r) if signals == 1 else t.op("Div", some(r), float(signals))
+            return tuple(None if gate else part for gate in m.gates)
+        s = quotient(t, some(r), t.at(m.output), self.stabilizer)
+        s = t.op("Div", s, float(signals))
+        return tuple(
+            None if gate else t.op("Mul", t.at(x), adjoint(t, s))
+            for x, adjoint, gate in zip(m.operands, m.adjoints, m.gates, strict=True)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignalOnly(Rule[Product]):
+    """Gives all to the first factor that is no gate.
+
+    R_signal = r. Conserves exactly. Source: Arras et al. 2019 (LRP-all).
+    """
+
+    fits: ClassVar[tuple[type[Kind], ...]] = (Product,)
+
+    def propagate(self, t: Tape, m: Product, r: Relevance) -> Relevance:
+        """See the class."""
+        index = m.gates.index(False)
+        s = quotient(t, some(r), t.at(m.output), Stabilizer())
+        part = t.op("Mul", t.at(m.operands[index]), m.adjoints[index](t, s))
+        return tuple(part if i == index else None for i in range(len(m.operands)))

@@ -1,0 +1,6 @@
+"""Runs explanation graphs in ONNX Runtime: providers, batches of any size, several targets."""
+
+from onnxlrp.runtime.explainer import Explainer
+from onnxlrp.runtime.result import Result
+
+__all__ = ["Explainer", "Result"]

@@ -1,0 +1,248 @@
+"""Where relevance starts: targets, starts and the seed `[T*N, ...]` that they make."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from onnx import TensorProto
+
+from onnxlrp.errors import InputError
+from onnxlrp.graph.graph import Shape, Value
+from onnxlrp.graph.tape import Tape
+from onnxlrp.metadata import SEED, TARGET
+
+__all__ = ["Output", "Target", "parse_target", "seed"]
+
+Index = tuple[int, ...]
+MODES = ("argmax", "index", "input", "seed", "contrast", "clrp", "sglrp")
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is explained.
+
+    Attributes:
+        mode: One of `argmax`, `index`, `input`, `seed`, `contrast`, `clrp`, `sglrp`.
+        indices: The indices that the mode speaks of (none, one or two).
+        count: Number T of targets per sample.
+        position: Leading indices that argmax keeps fixed.
+        text: The target as the user wrote it.
+    """
+
+    mode: str
+    indices: tuple[Index, ...] = ()
+    count: int = 1
+    position: Index = ()
+    text: str = "argmax"
+
+
+@dataclass(frozen=True)
+class Output:
+    """The explained output.
+
+    Attributes:
+        value: The output of the model.
+        explained: The value in which relevance starts: before a final softmax or sigmoid.
+        stepped: The operator that was stepped over, or empty.
+    """
+
+    value: Value
+    explained: Value
+    stepped: str = ""
+
+
+def parse_target(
+    target: str | int | Sequence[int], position: Sequence[int] | None = None
+) -> Target:
+    """Read a target: `argmax`, `243`, `3,17`, `input`, `input:T`, `seed`, `contrast:A:B`, ...
+
+    Raises:
+        InputError: It is none of these.
+    """
+    text = str(target) if isinstance(target, str | int) else ",".join(str(i) for i in target)
+    mode, *rest = text.split(":")
+    fixed = tuple(position or ())
+    if mode in {"argmax", "seed"} and not rest:
+        return Target(mode, position=fixed, text=text)
+    if mode == "input" and len(rest) <= 1:
+        count = _index(rest[0], text)[0] if rest else 1
+        if count < 1:
+            raise InputError(f"target '{text}': the number of targets must be at least 1")
+        return Target("input", count=count, text=text)
+    if mode in {"clrp", "sglrp"} and len(rest) <= 1:
+        return Target(mode, tuple(_index(part, text) for part in rest), position=fixed, text=text)
+    if mode == "contrast" and len(rest) == 2:
+        return Target(mode, tuple(_index(part, text) for part in rest), text=text)
+    if not rest:
+        return Target("index", (_index(mode, text),), text=text)
+    raise InputError(f"target '{text}' is not one of {', '.join(MODES)} with its indices")
+
+
+def _index(part: str, text: str) -> Index:
+    try:
+        return tuple(int(number) for number in part.split(","))
+    except ValueError as error:
+        raise InputError(
+            f"target '{text}': '{part}' is no index; "
+            "write argmax, 243, 3,17, input, seed, contrast:A:B, clrp or sglrp"
+        ) from error
+
+
+def seed(t: Tape, output: Output, target: Target, start: str) -> tuple[Value, tuple[Value, ...]]:
+    """Make the seed in the shape of the explained value, and the graph inputs that it needs."""
+    t.scope = "seed"
+    if target.mode == "seed":
+        given = Value(SEED, TensorProto.FLOAT, output.value.shape, variable=True)
+        t.graph.declare(given)
+        return t.reshape(given, output.explained), (given,)
+    rows = _Rows(t, output)
+    inputs: tuple[Value, ...] = ()
+    if target.mode == "input":
+        chosen, inputs = _from_input(t, rows, target.count)
+    elif target.indices:
+        chosen = rows.one_hot(_constant(t, rows, target.indices[0]))
+    else:
+        chosen = rows.best(target.position)
+    result = _weighted(t, rows, chosen, target, start)
+    return t.reshape(result, output.explained), inputs
+
+
+def _weighted(t: Tape, rows: "_Rows", chosen: Value, target: Target, start: str) -> Value:
+    if target.mode == "clrp":
+        own = t.op("Mul", chosen, rows.logits)
+        total = t.op("ReduceSum", own, [1], keepdims=1)
+        share = t.op("Div", total, t.op("Cast", t.op("Sub", rows.count, [1]), to=1))
+        return t.op("Sub", own, t.op("Mul", t.op("Sub", 1.0, chosen), share))
+    if target.mode == "sglrp":
+        p = rows.probabilities
+        own = t.op("ReduceSum", t.op("Mul", chosen, p), [1], keepdims=1)
+        return t.op("Mul", own, t.op("Sub", chosen, p))
+    if target.mode == "contrast":
+        other = rows.one_hot(_constant(t, rows, target.indices[1]))
+        chosen = t.op("Sub", chosen, other)
+    if start == "one":
+        ones = t.op("Add", t.op("Mul", rows.logits, 0.0), 1.0)
+        return t.op("Mul", chosen, ones)
+    return t.op("Mul", chosen, rows.probabilities if start == "probability" else rows.logits)
+
+
+class _Rows:
+    """The explained output as rows `[T*N, K]`."""
+
+    def __init__(self, t: Tape, output: Output) -> None:
+        self._tape, self._output = t, output
+        self.logits = self._flat(output.explained)
+        self.count = t.op("Shape", self.logits, start=1)
+        self.dims = _dims(output.value.shape, output.value.name)
+
+    @property
+    def probabilities(self) -> Value:
+        """Softmax over the classes; of a stepped-over output itself."""
+        t, y = self._tape, self._output.value
+        if self._output.stepped in {"Softmax", "Sigmoid"}:
+            return self._flat(y)
+        if self._output.stepped == "LogSoftmax":
+            return t.op("Exp", self._flat(y))
+        axis = -1 if y.rank in {1, 3} else 1
+        return self._flat(y) if y.rank == 1 else self._rows(t.op("Softmax", t.at(y), axis=axis))
+
+    def best(self, position: Index) -> Value:
+        """One-hot rows at the largest value; among those at a fixed leading position."""
+        t = self._tape
+        scores = self.logits
+        if position:
+            sizes = t.op("Shape", self._output.value, start=1)
+            inner = t.op("ReduceProd", t.op("Slice", sizes, [len(position)], [99]), keepdims=1)
+            leading = t.op("Slice", sizes, [0], [len(position)])
+            at = _flat_index(t, t.op("Reshape", list(position), [1, -1]), leading, len(position))
+            cell = t.op("Div", t.op("Range", *self._span()), inner)
+            scores = t.op("Where", t.op("Equal", cell, at), scores, float(np.finfo(np.float32).min))
+        index = t.op("ArgMax", scores, axis=1, keepdims=1)
+        return t.op("Cast", t.op("Equal", t.op("Range", *self._span()), index), to=1)
+
+    def one_hot(self, indices: Value) -> Value:
+        """One-hot rows at indices `[M, r]`; NaN where an index is out of range."""
+        t = self._tape
+        sizes = t.op("Gather", t.op("Shape", self._output.value), [axis + 1 for axis in self.dims])
+        flat = _flat_index(t, indices, sizes, len(self.dims))
+        hit = t.op("Cast", t.op("Equal", t.op("Range", *self._span()), flat), to=1)
+        return t.op("Where", t.op("Less", flat, t.op("Reshape", 0, [1])), float("nan"), hit)
+
+    def _span(self) -> tuple[Value, Value, Value]:
+        t = self._tape
+        return t.constant_int(0), t.op("Squeeze", self.count), t.constant_int(1)
+
+    def _flat(self, value: Value) -> Value:
+        return self._rows(self._tape.at(value))
+
+    def _rows(self, value: Value) -> Value:
+        if self._output.value.rank == 1 and not _has_batch(self._tape, self._output.value):
+            return self._tape.op("Reshape", value, [1, -1])
+        return self._tape.op("Flatten", value, axis=1)
+
+
+def _has_batch(t: Tape, value: Value) -> bool:
+    """Whether axis 0 of a vector is the batch."""
+    dim = (value.shape or (None,))[0]
+    return not isinstance(dim, int) or dim == 1 or any(
+        source.shape and source.shape[0] == dim for source in t.graph.inputs
+    )
+
+
+def _dims(shape: Shape | None, name: str) -> list[int]:
+    """The axes behind the batch that an index speaks of: those that are not 1."""
+    if shape is None:
+        raise InputError(f"the rank of output '{name}' is not known: use target seed")
+    return [axis for axis, dim in enumerate(shape[1:]) if dim != 1]
+
+
+def _flat_index(t: Tape, indices: Value, sizes: Value, count: int) -> Value:
+    """`[M, r]` indices into sizes `[r]` -> `[M, 1]` flat indices; -1 where out of range."""
+    zero = t.constant_int(0)
+    wrapped = t.op("Where", t.op("Less", indices, zero), t.op("Add", indices, sizes), indices)
+    low, high = t.op("Less", wrapped, zero), t.op("GreaterOrEqual", wrapped, sizes)
+    outside = t.op("Cast", t.op("Or", low, high), to=7)
+    faults = t.op("ReduceSum", outside, [1], keepdims=1)
+    steps = [
+        t.op("ReduceProd", t.op("Slice", sizes, [axis + 1], [count]), keepdims=1)
+        for axis in range(count)
+    ]
+    products = t.op("Mul", wrapped, t.op("Concat", *steps, axis=0)) if steps else wrapped
+    flat = t.op("ReduceSum", products, [1], keepdims=1)
+    return t.op("Where", t.op("Greater", faults, zero), t.constant_int(-1), flat)
+
+
+def _constant(t: Tape, rows: _Rows, index: Index) -> Value:
+    """A fixed index as `[1, r]`, checked against the sizes that are known."""
+    shape = (rows._output.value.shape or ())[1:]
+    own = rows.dims
+    if len(index) == len(shape):
+        index = tuple(i for axis, i in enumerate(index) if axis in own)
+    if len(index) == 1 and not own:
+        own, index = [], () if index[0] in {0, -1} else index
+    if len(index) != len(own):
+        raise InputError(
+            f"target {','.join(map(str, index))} has {len(index)} indices; output "
+            f"'{rows._output.value.name}' {list(shape)} needs {len(own)}"
+        )
+    for number, axis in zip(index, own, strict=True):
+        dim = shape[axis]
+        if isinstance(dim, int) and not -dim <= number < dim:
+            raise InputError(
+                f"target {number} is out of range: output '{rows._output.value.name}' has "
+                f"{dim} entries on axis {axis + 1}"
+            )
+    return t.op("Reshape", list(index), [1, len(own)])
+
+
+def _from_input(t: Tape, rows: _Rows, count: int) -> tuple[Value, tuple[Value, ...]]:
+    """The graph input `target`: `[N]`, `[N, r]`, `[N, T]` or `[N, T, r]`."""
+    width = len(rows.dims)
+    batch = (rows._output.value.shape or (None,))[0]
+    shape: Shape = (batch, *([count] if count > 1 else []), *([width] if width > 1 else []))
+    given = t.graph.declare(Value(TARGET, TensorProto.INT64, shape, variable=True))
+    if width == 0:
+        raise InputError(f"output '{rows._output.value.name}' has one entry: no target to choose")
+    cube = t.op("Reshape", given, [-1, count, width])
+    ordered = t.op("Transpose", cube, perm=[1, 0, 2]) if count > 1 else cube
+    return rows.one_hot(t.op("Reshape", ordered, [-1, width])), (given,)

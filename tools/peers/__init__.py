@@ -1,0 +1,1 @@
+"""Scripts that need torch, zennit or captum: training, golden files, live comparison."""
