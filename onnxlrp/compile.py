@@ -24,15 +24,24 @@ from onnxlrp.graph.save import LIMIT, save, to_bytes, to_model
 from onnxlrp.graph.tape import Tape
 from onnxlrp.graph.view import Site, View
 from onnxlrp.ledger import Ledger
-from onnxlrp.metadata import LEDGER, LEDGER_COLUMNS, MASK, RELEVANCE, SCOPE, SEED, TARGET, Metadata
-from onnxlrp.metadata import is_explanation
+from onnxlrp.metadata import (
+    LEDGER,
+    LEDGER_COLUMNS,
+    MASK,
+    RELEVANCE,
+    SCOPE,
+    SEED,
+    TARGET,
+    Metadata,
+    is_explanation,
+)
 from onnxlrp.ops import kinds_of
 from onnxlrp.ops.kinds import Kind
 from onnxlrp.optimize import optimize
 from onnxlrp.relevance import Filter, propagate
 from onnxlrp.targets import Output, parse_target, seed
 
-__all__ = ["ExplanationGraph", "Plan", "compile", "plan"]
+__all__ = ["ExplanationGraph", "Plan", "compile", "plan", "save"]
 
 log = logging.getLogger(__name__)
 
@@ -152,9 +161,7 @@ def compile(  # noqa: A001
     started, extra = seed(t, planned.output, aim, start or planned.composite.start)
     filters, mask_inputs = _masks(planned, masks)
     rules = {site: item.rule for site, item in planned.assigned.items()}
-    found = propagate(
-        t, planned.kinds, rules, {planned.output.explained: started}, filters, book
-    )
+    found = propagate(t, planned.kinds, rules, {planned.output.explained: started}, filters, book)
     found = _finished(t, planned, found)
     probed = _matching(planned, probes, "probe")
     shown = [outputs.relevance(t, value, found[value]) for value in planned.inputs]
@@ -237,7 +244,9 @@ def _output(
     keep_softmax: bool,
 ) -> Output:
     """The explained output, and the value before its final softmax."""
-    live = {v for site, kind in kinds.items() if kind.operands for v in site.outputs if v is not None}
+    live = {
+        v for site, kind in kinds.items() if kind.operands for v in site.outputs if v is not None
+    }
     if name is not None:
         found = [value for value in graph.outputs if value.name == name]
         if not found:
@@ -392,5 +401,3 @@ def _checked(model: ModelProto) -> None:
         checker.check_model(model, full_check=True)
     except (checker.ValidationError, ValueError, RuntimeError) as error:
         raise ModelError(f"the explanation graph is not valid ONNX: {error}") from error
-
-

@@ -21,7 +21,7 @@ class ModelError(Error):
     """The model file cannot be read, is not valid ONNX, or cannot be compiled: export it anew."""
 
 
-class UnsupportedOp(ModelError):
+class UnsupportedOp(ModelError):  # noqa: N818 - a public name
     """Relevance would have to cross an operator that has no kind: replace it before export."""
 
 
@@ -30,7 +30,7 @@ class GraphError(Error):
 
 
 class CompositeError(Error):
-    """A composite, preset parameter or rule is unknown or out of range: see `onnxlrp composites`."""
+    """A composite, parameter or rule is unknown or out of range: see `onnxlrp composites`."""
 
 
 class RuleError(Error):
@@ -45,5 +45,5 @@ class DataError(Error):
     """A picture, table, label or preprocessing file cannot be used: the text names the file."""
 
 
-class RuntimeMissing(Error):
+class RuntimeMissing(Error):  # noqa: N818 - a public name
     """ONNX Runtime is not installed: install the extra `cpu` or `gpu`."""

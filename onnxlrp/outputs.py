@@ -1,6 +1,7 @@
 """The outputs of an explanation graph: relevance, heatmaps and images, named as users see them."""
 
 import numpy as np
+from numpy.typing import NDArray
 from onnx import TensorProto
 
 from onnxlrp.graph.graph import Shape, Value
@@ -102,9 +103,8 @@ def image(t: Tape, value: Value, found: Value) -> Value | None:
     return t.named(name, spread_targets(t, colours), like)
 
 
-def _table() -> np.ndarray:  # type: ignore[type-arg]
+def _table() -> NDArray[np.uint8]:
     places = [place for place, _ in STOPS]
     levels = np.linspace(0, 1, 256)
     columns = [np.interp(levels, places, [rgb[i] for _, rgb in STOPS]) for i in range(3)]
     return np.stack(columns, axis=1).round().astype(np.uint8)
-

@@ -53,7 +53,7 @@ def propagate(
             settled[value] = filters[value](t, total) if filters and value in filters else total
         return settled[value]
 
-    for site, kind in reversed(kinds.items()):
+    for site, kind in reversed(list(kinds.items())):
         t.scope = site.name
         r = tuple(settle(value) for value in site.outputs)
         if all(part is None for part in r) or isinstance(kind, Stop):

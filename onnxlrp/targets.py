@@ -184,8 +184,10 @@ class _Rows:
 def _has_batch(t: Tape, value: Value) -> bool:
     """Whether axis 0 of a vector is the batch."""
     dim = (value.shape or (None,))[0]
-    return not isinstance(dim, int) or dim == 1 or any(
-        source.shape and source.shape[0] == dim for source in t.graph.inputs
+    return (
+        not isinstance(dim, int)
+        or dim == 1
+        or any(source.shape and source.shape[0] == dim for source in t.graph.inputs)
     )
 
 

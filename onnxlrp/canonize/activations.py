@@ -14,7 +14,7 @@ __all__ = ["fold_activations"]
 
 
 def fold_activations(view: View, t: Tape) -> None:
-    """x Sigmoid(x) => Swish; x Tanh(Softplus(x)) => Mish; x HardSigmoid(x) => HardSwish;
+    """X Sigmoid(x) => Swish; x Tanh(Softplus(x)) => Mish; x HardSigmoid(x) => HardSwish;
     x Clip(x + 3, 0, 6) / 6 => HardSwish; x (1 + Erf(x / sqrt 2)) / 2 => Gelu.
 
     Written by PyTorch, Keras and TensorFlow exporters below the opset that has the operator.
@@ -37,7 +37,12 @@ def _merge(view: View, nodes: list[Node], x: Value, op: str, **attributes: Attri
     assert last is not None
     view.merge(
         replace(
-            last, op=op, inputs=(x,), attributes=attributes, nodes=tuple(nodes), note=f"{op} pattern"
+            last,
+            op=op,
+            inputs=(x,),
+            attributes=attributes,
+            nodes=tuple(nodes),
+            note=f"{op} pattern",
         )
     )
     return ""
@@ -131,7 +136,9 @@ def _erf(view: View, node: Node) -> str:
     if plus is None or plus.op != "Add" or 1.0 not in [_number(v) for v in plus.live_inputs]:
         return "no Add of 1 behind it"
     chain = _factors(view, plus, x, 0.5)
-    return chain if isinstance(chain, str) else _merge(view, [before, node, plus, *chain], x, "Gelu")
+    return (
+        chain if isinstance(chain, str) else _merge(view, [before, node, plus, *chain], x, "Gelu")
+    )
 
 
 def _factors(view: View, node: Node, x: Value, constant: float) -> list[Node] | str:

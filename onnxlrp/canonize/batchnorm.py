@@ -45,7 +45,11 @@ def _fold(view: View, t: Tape, node: Node) -> str:
     shift = t.op("Sub", after.required(2), t.op("Mul", after.required(3), scale))
     merged = replace(
         before,
-        inputs=(before.required(0), SCALE[producer.op](t, before, weight, scale), _bias(t, before, scale, shift)),
+        inputs=(
+            before.required(0),
+            SCALE[producer.op](t, before, weight, scale),
+            _bias(t, before, scale, shift),
+        ),
         outputs=after.outputs,
         nodes=(*before.nodes, node),
         attributes=_attributes(before),

@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
     check_writable(out)
     if out.exists() and Path(options.model).exists() and os.path.samefile(out, options.model):
         raise DataError(f"'{out}' is the model itself: choose another name for the graph")
-    from onnxlrp.compile import compile as compile_model  # noqa: PLC0415
+    from onnxlrp.compile import compile as compile_model
 
     graph = compile_model(options.model, preprocessing=steps, **compile_keywords(options))
     graph.save(out)

@@ -19,13 +19,15 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
-    from onnxlrp.composites import describe  # noqa: PLC0415
+    from onnxlrp.composites import describe
 
     found = describe(options.name)
     if options.json:
         print(json.dumps(found, indent=2))
     elif options.name is None:
-        rows = [[str(entry[key]) for key in ("name", "split", "start", "source")] for entry in found]
+        rows = [
+            [str(entry[key]) for key in ("name", "split", "start", "source")] for entry in found
+        ]
         print(format_table(("composite", "split", "start", "source"), rows))
         print("\n`onnxlrp composites NAME` shows the rules of one of them.")
     else:

@@ -20,7 +20,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
-    from onnxlrp.compile import inspect  # noqa: PLC0415
+    from onnxlrp.inspection import inspect
 
     report = inspect(options.model, **compile_keywords(options))
     if options.json:

@@ -4,4 +4,14 @@ from onnxlrp.composites.base import Assigned, Composite, Row, assign, row
 from onnxlrp.composites.parse import batch_norm, describe, parse
 from onnxlrp.composites.presets import PRESETS
 
-__all__ = ["PRESETS", "Assigned", "Composite", "Row", "assign", "batch_norm", "describe", "parse", "row"]
+__all__ = [
+    "PRESETS",
+    "Assigned",
+    "Composite",
+    "Row",
+    "assign",
+    "batch_norm",
+    "describe",
+    "parse",
+    "row",
+]

@@ -179,4 +179,3 @@ def _reached(kinds: Mapping[Site, Kind], start: set[Site], *, forward: bool) -> 
         if came & hot or site in start:
             hot |= goes
     return found
-

@@ -1,6 +1,7 @@
 """Reads a composite: a name with parameters, or a JSON file."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -39,11 +40,10 @@ def parse(text: str, split: str | None, kinds: Mapping[Site, Kind]) -> Composite
     if text.endswith(".json"):
         return _from_file(Path(text), split)
     name, given = _parameters(text)
-    if split is not None:
-        if given.setdefault("split", split) != split:
-            raise CompositeError(
-                f"split={given['split']} in '{text}' and split={split} contradict each other"
-            )
+    if split is not None and given.setdefault("split", split) != split:
+        raise CompositeError(
+            f"split={given['split']} in '{text}' and split={split} contradict each other"
+        )
     if name == "auto":
         given.setdefault("split", "ratio")
         chosen = auto_choice(kinds)
@@ -72,7 +72,13 @@ def describe(name: str | None = None) -> list[dict[str, object]]:
         title, given = _parameters(name)
         if title != "auto":
             return [_described(_preset(title), given, name)]
-    auto = {"name": "auto", "source": AUTO_SOURCE, "split": "ratio", "start": "logit", "rows": []}
+    auto: dict[str, object] = {
+        "name": "auto",
+        "source": AUTO_SOURCE,
+        "split": "ratio",
+        "start": "logit",
+        "rows": [],
+    }
     if name is not None:
         return [auto]
     return [auto, *(_described(preset, {}, preset.name) for preset in PRESETS)]
@@ -111,7 +117,7 @@ def _value(key: str, text: str) -> object:
             number = float(text)
         except ValueError as error:
             raise CompositeError(f"{key}={text} is not a number") from error
-        if number != number or number in {float("inf"), float("-inf")}:
+        if not math.isfinite(number):
             raise CompositeError(f"{key}={text} is not a finite number")
         return number
     if "bool" in kind:
@@ -168,7 +174,9 @@ def _one_of(data: Mapping[str, object], key: str, default: str, allowed: tuple[s
 def _row(item: object, index: int) -> Row:
     if not isinstance(item, dict) or "rule" not in item:
         raise CompositeError(f"row {index} must be an object with a 'rule'")
-    rest = {key: value for key, value in item.items() if key not in {"kind", "op", "name", "position"}}
+    rest = {
+        key: value for key, value in item.items() if key not in {"kind", "op", "name", "position"}
+    }
     rule = _rule(str(rest.pop("rule")), rest, index)
     kinds = tuple(_kind(name, index) for name in _texts(item.get("kind"))) or rule.fits
     if not any(issubclass(kind, fit) for kind in kinds for fit in rule.fits):
@@ -213,8 +221,10 @@ def _rule(name: str, given: dict[str, object], index: int) -> AnyRule:
 
 def _with_stabilizer(given: dict[str, object], index: int) -> dict[str, object]:
     """`epsilon`, `rms` and a mode, or one object of them, become a Stabilizer."""
-    parts = {key: given[key] for key in ("epsilon", "rms") if key in given}
-    rest = {key: value for key, value in given.items() if key not in {"epsilon", "rms", "stabilizer"}}
+    parts: dict[str, object] = {key: given[key] for key in ("epsilon", "rms") if key in given}
+    rest = {
+        key: value for key, value in given.items() if key not in {"epsilon", "rms", "stabilizer"}
+    }
     stated = given.get("stabilizer", {})
     parts |= stated if isinstance(stated, dict) else {"mode": stated}
     try:

@@ -411,9 +411,7 @@ PRESETS: tuple[Preset, ...] = (
         start="one",
         times_input=True,
     ),
-    Preset(
-        "deconvnet", "Zeiler and Fergus 2014", _deconvnet, FAMILY, split="copy", start="one"
-    ),
+    Preset("deconvnet", "Zeiler and Fergus 2014", _deconvnet, FAMILY, split="copy", start="one"),
     Preset(
         "guided-backprop",
         "Springenberg et al. 2015",

@@ -67,9 +67,18 @@ def expand(sources: Sequence[str]) -> tuple[str, ...]:
 
 
 def load_sample(
-    source: str, ports: Mapping[str, Port], preprocessing: Preprocessing | None = None
+    source: str,
+    ports: Mapping[str, Port],
+    preprocessing: Preprocessing | None = None,
+    layout: str | None = None,
 ) -> Sample:
     """Read one file (or `-`, standard input) as inputs of a model.
+
+    Args:
+        source: Path, or `-`.
+        ports: The inputs of the model.
+        preprocessing: How pictures are prepared; None: assumed, and noted.
+        layout: Layout of the picture input; None: that of the preprocessing, or as its shape says.
 
     Raises:
         DataError: The file cannot be read, or does not give the inputs that the model has.
@@ -77,7 +86,7 @@ def load_sample(
     content, kind, name = _open(source)
     if kind == "picture":
         port = _only(ports, source)
-        fitted = fit(preprocessing, port)
+        fitted = fit(preprocessing, port, layout)
         array, picture = fitted.apply(load_picture(content, source))
         return Sample(name=name, inputs={port.name: array}, picture=picture, notes=fitted.notes)
     if kind in ("npy", "npz"):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import networkx as nx
 
 from onnxlrp.errors import GraphError
-from onnxlrp.graph.graph import Graph, Value
+from onnxlrp.graph.graph import Graph, Node, Value
 from onnxlrp.metadata import SCOPE
 
 __all__ = ["CHECKS", "check"]
@@ -34,8 +34,10 @@ def ordered(graph: Graph) -> Iterator[str]:
 
 def edges_follow_nodes(graph: Graph) -> Iterator[str]:
     """The edges are those of the nodes' inputs and outputs."""
-    wanted = {(value, node) for node in graph.nodes for value in node.live_inputs}
-    wanted |= {(node, value) for node in graph.nodes for value in node.live_outputs}
+    wanted: set[tuple[Node | Value, Node | Value]] = set()
+    for node in graph.nodes:
+        wanted |= {(value, node) for value in node.live_inputs}
+        wanted |= {(node, value) for value in node.live_outputs}
     for tail, head in wanted ^ set(graph.edges()):
         yield f"edge '{tail.name}' -> '{head.name}' is not that of a node"
 
@@ -91,5 +93,3 @@ def check(graph: Graph, after: str) -> None:
     faults = [f"{test.__name__}: {fault}" for test in CHECKS for fault in test(graph)]
     if faults:
         raise GraphError(f"after {after}: " + "; ".join(faults[:5]))
-
-

@@ -18,9 +18,7 @@ LIMIT = 1 << 16
 RANDOM = frozenset({"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike"})
 
 
-def folded(
-    node: NodeProto, inputs: Sequence[Value | None], opset: int
-) -> list[TensorProto | None]:
+def folded(node: NodeProto, inputs: Sequence[Value | None], opset: int) -> list[TensorProto | None]:
     """Return the outputs of a node that are constant, one entry per output.
 
     `Shape` of a static shape and `CastLike` of a constant are constant whatever they read.
@@ -48,7 +46,8 @@ def _small(value: Value) -> bool:
 def _constant(node: NodeProto) -> TensorProto | None:
     attribute = node.attribute[0]
     if attribute.name == "value":
-        return attribute.t
+        tensor: TensorProto = attribute.t
+        return tensor
     if attribute.name == "sparse_value":
         return None
     kind = {"value_int": np.int64, "value_ints": np.int64, "value_string": np.object_}

@@ -17,7 +17,9 @@ Shape = tuple[Dim, ...]
 Array = NDArray[np.generic]
 Attribute = int | float | str | list[int] | list[float] | list[str] | Array | onnx.GraphProto
 
-FLOATS = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16})
+FLOATS = frozenset(
+    {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16}
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +111,7 @@ class Graph:
     @property
     def opset(self) -> int:
         """Version of the standard operators."""
-        return next(item.version for item in self.source.opset_import if item.domain == "")
+        return int(next(i.version for i in self.source.opset_import if i.domain == ""))
 
     @property
     def nodes(self) -> list[Node]:

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import ModelProto, TensorProto, checker, helper, shape_inference, version_converter
+from onnx import (
+    ModelProto,
+    TensorProto,
+    checker,
+    helper,
+    inliner,
+    shape_inference,
+    version_converter,
+)
 
 from onnxlrp.errors import ModelError, UnsupportedOp
 from onnxlrp.graph.fold import folded
@@ -100,7 +108,8 @@ def _check_external(model: ModelProto, folder: str) -> None:
         end = int(entries.get("offset", 0)) + int(entries.get("length", 0))
         if path.stat().st_size < end:
             raise ModelError(
-                f"initializer '{tensor.name}': external data '{path}' is truncated, {end} bytes expected"
+                f"initializer '{tensor.name}': external data '{path}' "
+                f"is truncated, {end} bytes expected"
             )
 
 
@@ -146,7 +155,7 @@ def _check_operators(model: ModelProto) -> None:
 def _lift(model: ModelProto) -> ModelProto:
     """Inline functions, bring the opset to 21 where that is possible, name every node."""
     if model.functions:
-        model = onnx.inliner.inline_local_functions(model)
+        model = inliner.inline_local_functions(model)
     for item in model.opset_import:
         item.domain = "" if item.domain == "ai.onnx" else item.domain
     if not any(item.domain == "" for item in model.opset_import):
@@ -177,7 +186,8 @@ def _drop_initializer_inputs(model: ModelProto) -> None:
 def _take_heavy(graph: onnx.GraphProto) -> list[TensorProto]:
     """Turn heavy initializers into typed inputs, so that passes do not copy weights."""
     listed = {value.name for value in graph.input}
-    heavy, light = [], []
+    heavy: list[TensorProto] = []
+    light: list[TensorProto] = []
     for tensor in graph.initializer:
         large = tensor.data_location == TensorProto.EXTERNAL or tensor.ByteSize() > HEAVY
         (heavy if large and tensor.name not in listed else light).append(tensor)
@@ -292,7 +302,13 @@ def _add(graph: Graph, proto: onnx.NodeProto, types: dict[str, tuple[int, Shape 
     attributes: dict[str, Attribute] = {item.name: _attribute(item) for item in proto.attribute}
     graph.add(
         Node(
-            proto.name, proto.op_type, inputs, tuple(outputs), attributes, proto.domain, deployed=True
+            proto.name,
+            proto.op_type,
+            inputs,
+            tuple(outputs),
+            attributes,
+            proto.domain,
+            deployed=True,
         )
     )
 

@@ -58,13 +58,15 @@ def _drop_value_info(graph: onnx.GraphProto) -> None:
 
 
 def _proto(node: Node) -> onnx.NodeProto:
-    return helper.make_node(
+    proto = helper.make_node(
         node.op,
         [value.name if value is not None else "" for value in node.inputs],
         [value.name if value is not None else "" for value in node.outputs],
         name=node.name,
-        **node.attributes,
     )
+    named = sorted(node.attributes.items())
+    proto.attribute.extend(helper.make_attribute(name, value) for name, value in named)
+    return proto
 
 
 def _info(value: Value) -> onnx.ValueInfoProto:
@@ -110,7 +112,11 @@ def _save_large(model: ModelProto, target: Path) -> None:
     partial = target.with_name(f".{target.name}.partial")
     try:
         onnx.save_model(
-            _copy(model), str(partial), save_as_external_data=True, location=data, size_threshold=1024
+            _copy(model),
+            str(partial),
+            save_as_external_data=True,
+            location=data,
+            size_threshold=1024,
         )
         partial.replace(target)
     finally:
@@ -151,7 +157,9 @@ def _entries(tensor: TensorProto) -> dict[str, str]:
 
 def _length(tensor: TensorProto) -> int:
     stated = int(_entries(tensor).get("length", 0))
-    return stated or int(helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize) * _count(tensor)
+    return stated or int(helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize) * _count(
+        tensor
+    )
 
 
 def _count(tensor: TensorProto) -> int:

@@ -9,13 +9,13 @@ from onnxlrp.graph.graph import Graph, Node, Value
 
 __all__ = ["Signs"]
 
-ALWAYS = frozenset({"Abs", "Exp", "HardSigmoid", "LpPool", "GlobalLpPool", "Relu", "ReduceL1"}) | {
-    "ReduceL2", "ReduceSumSquare", "Sigmoid", "Softmax", "Softplus", "Sqrt", "ThresholdedRelu",
+ALWAYS = frozenset({"Abs", "Exp", "HardSigmoid", "LpPool", "GlobalLpPool", "Relu"}) | {
+    "ReduceL1", "ReduceL2", "ReduceSumSquare", "Sigmoid", "Softmax", "Softplus", "Sqrt", "ThresholdedRelu",
 }  # fmt: skip
 """Operators whose output is never negative."""
 
-FIRST = frozenset({"AveragePool", "Cast", "DepthToSpace", "Dropout", "Elu", "Expand", "Flatten"}) | {
-    "Gather", "GlobalAveragePool", "GlobalMaxPool", "Identity", "LeakyRelu", "MaxPool", "Reshape",
+FIRST = frozenset({"AveragePool", "Cast", "DepthToSpace", "Dropout", "Elu", "Expand"}) | {
+    "Flatten", "Gather", "GlobalAveragePool", "GlobalMaxPool", "Identity", "LeakyRelu", "MaxPool", "Reshape",
     "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Slice", "SpaceToDepth", "Split",
     "Squeeze", "Tile", "Transpose", "Unsqueeze", "LRN", "Ceil", "Floor", "Round", "Sign",
 }  # fmt: skip
@@ -74,18 +74,22 @@ class Signs:
     def _pad(self, node: Node) -> bool:
         fill = node.inputs[2] if len(node.inputs) > 2 else None
         first = node.inputs[0]
-        return first is not None and self.nonnegative(first) and (
-            fill is None or self.nonnegative(fill)
+        return (
+            first is not None
+            and self.nonnegative(first)
+            and (fill is None or self.nonnegative(fill))
         )
 
     def _resize(self, node: Node) -> bool:
         first = node.inputs[0]
-        return node.attributes.get("mode") != "cubic" and first is not None and self.nonnegative(first)
+        return (
+            node.attributes.get("mode") != "cubic" and first is not None and self.nonnegative(first)
+        )
 
 
 def _is_small(value: Value) -> bool:
     return value.tensor is not None and value.size is not None and value.size <= LIMIT
 
 
-def _not_negative(array: np.ndarray) -> bool:  # type: ignore[type-arg]
+def _not_negative(array: np.ndarray) -> bool:
     return array.dtype.kind in "iufb" and bool(np.all(array >= 0))

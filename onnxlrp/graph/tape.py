@@ -8,7 +8,7 @@ import numpy as np
 from onnx import TensorProto, numpy_helper
 
 from onnxlrp.errors import RuleError
-from onnxlrp.graph.graph import Array, Attribute, Graph, Node, Shape, Value
+from onnxlrp.graph.graph import Array, Attribute, Dim, Graph, Node, Shape, Value
 from onnxlrp.graph.signs import Signs
 from onnxlrp.metadata import SCOPE
 
@@ -118,7 +118,7 @@ class Tape:
 
     def reshape(self, relevance: Value, like: Value) -> Value:
         """Bring relevance to the shape of a forward value."""
-        dims = list(like.shape) if like.shape is not None else [None, None]
+        dims: list[Dim] = [None, None] if like.shape is None else list(like.shape)
         if sum(not isinstance(dim, int) for dim in dims) > 1:
             return self.op("Reshape", relevance, self.shape(like))
         if self.targets > 1:

@@ -113,7 +113,7 @@ class View:
         return sites[-1] if sites else None
 
     def merge(self, *sites: Site) -> None:
-        """Let sites take the place of those of their nodes; they stand where the last node stood."""
+        """Let sites take the place of those of their nodes; they stand where the last one stood."""
         nodes = sites[-1].nodes
         for node in nodes[:-1]:
             self._sites.pop(node, None)

@@ -61,7 +61,7 @@ def _offset(terms: list[tuple[Value, float]]) -> Thunk | None:
 
 
 def _diagonal(x: Value, y: Value, weight: Thunk | None, bias: Thunk | None) -> LinearMap:
-    """y = w x + b, element by element."""
+    """Y = w x + b, element by element."""
 
     def scale(t: Tape, value: Value, w: Maybe) -> Value:
         return value if w is None else t.op("Mul", value, w)

@@ -171,5 +171,3 @@ def _transposed_window(site: Site, window: Window) -> Window:
         ends.append(large if window.same == "SAME_UPPER" else small)
     pads = (*begins, *ends)
     return Window(window.kernel, window.strides, window.dilations, pads)
-
-

@@ -117,7 +117,7 @@ def matmul(site: Site) -> Kind:
 
 
 def _left(t: Tape, r: Value, b: Value, site: Site) -> Value:
-    """r B^T, in the shape of A."""
+    """R B^T, in the shape of A."""
     a, shaped = site.required(0), site.required(1)
     if shaped.rank == 1:
         return t.op("Mul", t.op("Unsqueeze", r, [-1]), b)
@@ -155,6 +155,6 @@ def _summed(t: Tape, result: Value, operand: Value, other: Value) -> Value:
         result = t.op("ReduceSum", result, axes, keepdims=0)
     for axis in range(len(mine) - 2):
         there = axis + extra
-        if mine[axis] == 1 and 0 <= there and theirs[there] != 1:
+        if mine[axis] == 1 and there >= 0 and theirs[there] != 1:
             result = t.op("ReduceSum", result, [axis], keepdims=1)
     return result

@@ -132,7 +132,7 @@ class Pointwise(Kind):
     rectifier: bool = False
 
     def gradient(self, t: Tape, r: Relevance) -> Relevance:
-        """r f'(x)."""
+        """R f'(x)."""
         return (t.op("Mul", some(r), self.derivative(t)),)
 
 
@@ -198,7 +198,7 @@ class Softmax(Kind):
         return t.op("Exp", y) if self.log else y
 
     def gradient(self, t: Tape, r: Relevance) -> Relevance:
-        """p (r - sum(r p)); of the logarithm: r - p sum(r)."""
+        """P (r - sum(r p)); of the logarithm: r - p sum(r)."""
         y, p = some(r), self.probabilities(t)
         if self.log:
             total = t.op("ReduceSum", y, [self.axis], keepdims=1)

@@ -84,9 +84,7 @@ def tile(site: Site) -> Move:
     """Forward: the input repeated along each axis. Adjoint: r summed over the copies."""
     return _move(
         site,
-        lambda t, r: scatter(
-            t, r, site.required(0), lambda at: t.op("Tile", at, site.required(1))
-        ),
+        lambda t, r: scatter(t, r, site.required(0), lambda at: t.op("Tile", at, site.required(1))),
     )
 
 
@@ -117,9 +115,7 @@ def _lookup(site: Site) -> Kind:
     axis = site.integer("axis") % table.rank
     rank = indices.rank + table.rank - 1
     axes = [i for i in range(rank) if not axis <= i < axis + indices.rank]
-    return _move(
-        site, lambda t, r: t.op("ReduceSum", r, axes, keepdims=0) if axes else r
-    )
+    return _move(site, lambda t, r: t.op("ReduceSum", r, axes, keepdims=0) if axes else r)
 
 
 @op("Slice")
@@ -186,9 +182,7 @@ def concat(site: Site) -> Move:
     axis = site.integer("axis")
 
     def adjoint(t: Tape, r: Relevance) -> Relevance:
-        pieces = t.ops(
-            "Split", some(r), _sizes(t, site, axis), outputs=len(site.inputs), axis=axis
-        )
+        pieces = t.ops("Split", some(r), _sizes(t, site, axis), outputs=len(site.inputs), axis=axis)
         for piece, live in zip(pieces, site.live, strict=True):
             if not live:
                 t.absorb("bias", lambda piece=piece: piece)  # type: ignore[misc]
@@ -263,4 +257,3 @@ def space_to_depth(site: Site) -> Move:
     """Forward: blocks of pixels to channels. Adjoint: the channels back to blocks."""
     size = site.integer("blocksize")
     return _move(site, lambda t, r: t.op("DepthToSpace", r, blocksize=size, mode="DCR"))
-

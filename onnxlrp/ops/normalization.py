@@ -36,13 +36,13 @@ def batch_normalization(site: Site) -> LinearMap:
 
 
 def factor(t: Tape, site: Site) -> Value:
-    """k = gamma / sqrt(var + epsilon), `[C]`."""
+    """K = gamma / sqrt(var + epsilon), `[C]`."""
     variance = t.op("Add", site.required(4), site.number("epsilon", 1e-5))
     return t.op("Div", site.required(1), t.op("Sqrt", variance))
 
 
 def shift(t: Tape, site: Site) -> Value:
-    """beta - mean k, `[C]`."""
+    """Beta - mean k, `[C]`."""
     return t.op("Sub", site.required(2), t.op("Mul", site.required(3), factor(t, site)))
 
 

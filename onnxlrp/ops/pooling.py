@@ -64,6 +64,10 @@ def _inverse_count(
 @op("GlobalAveragePool")
 def global_average_pool(site: Site) -> LinearMap:
     """Forward: y = mean over all positions. Adjoint: r / n to each position."""
+    return _global_average(site)
+
+
+def _global_average(site: Site) -> LinearMap:
     x = site.required(0)
 
     def adjoint(t: Tape, r: Value, w: Maybe) -> Value:
@@ -90,7 +94,7 @@ def global_max_pool(site: Site) -> Select:
         operands=(x,),
         output=site.output,
         winner=lambda t, r: (winner_over(t, r, x, axes),),
-        average=global_average_pool(site),
+        average=_global_average(site),
     )
 
 

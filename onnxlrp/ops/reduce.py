@@ -29,7 +29,7 @@ def _axes(site: Site) -> list[int]:
 
 
 def _kept(t: Tape, r: Value, site: Site, axes: list[int]) -> Value:
-    """r with the reduced axes as axes of size 1."""
+    """R with the reduced axes as axes of size 1."""
     return r if site.integer("keepdims", 1) or not axes else t.op("Unsqueeze", r, axes)
 
 
@@ -93,7 +93,7 @@ def winner_over(t: Tape, r: Value, x: Value, axes: list[int], choose: str = "Arg
 
 
 def powers(t: Tape, x: Value, y: Value, r: Value, p: int) -> tuple[Value, Value]:
-    """x |x|^(p-2) and r y^(1-p), the two factors of the adjoint of an Lp norm; 0 where y is 0."""
+    """X |x|^(p-2) and r y^(1-p), the two factors of the adjoint of an Lp norm; 0 where y is 0."""
     if p == 1:
         return t.op("Sign", x), r
     factor = x if p == 2 else t.op("Mul", x, t.op("Pow", t.op("Abs", x), float(p - 2)))

@@ -143,3 +143,16 @@ def with_label(
     write(draw, (room + strip.width + 6, below - 2), ends[1], 13, FAINT, "la")
     write(draw, (panel.width // 2, below + 16), label, 13, FAINT, "ma")
     return whole
+
+
+def stack(pages: Sequence[Image.Image]) -> Image.Image:
+    """Put pages below each other."""
+    if len(pages) == 1:
+        return pages[0]
+    width = max(page.width for page in pages)
+    sheet = Image.new("RGB", (width, sum(page.height for page in pages)), PAPER)
+    top = 0
+    for page in pages:
+        sheet.paste(page, (0, top))
+        top += page.height
+    return sheet

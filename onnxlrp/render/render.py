@@ -12,7 +12,7 @@ from onnxlrp.errors import InputError
 from onnxlrp.render.bars import draw_bars
 from onnxlrp.render.curve import draw_curve
 from onnxlrp.render.heat import Floats
-from onnxlrp.render.page import PAPER, Caption
+from onnxlrp.render.page import Caption, stack
 from onnxlrp.render.picture import as_picture, draw_picture
 from onnxlrp.render.save import save
 from onnxlrp.render.shapes import guess_kind, split_samples
@@ -60,7 +60,7 @@ def render(
     else:
         pairs = _pairs(array, image, kind)
         pages = [draw_bars(sample, values, features, style, caption) for sample, values in pairs]
-    drawing = pages[0] if len(pages) == 1 else _below(pages)
+    drawing = stack(pages)
     if path is not None:
         save(drawing, path)
     return drawing
@@ -107,13 +107,3 @@ def _counted(samples: list[Floats]) -> list[Floats]:
             f"render draws 1 to {_MOST_SAMPLES} samples, got {len(samples)}: pass some of them"
         )
     return samples
-
-
-def _below(pages: Sequence[Image.Image]) -> Image.Image:
-    width = max(page.width for page in pages)
-    sheet = Image.new("RGB", (width, sum(page.height for page in pages)), PAPER)
-    top = 0
-    for page in pages:
-        sheet.paste(page, (0, top))
-        top += page.height
-    return sheet

@@ -9,7 +9,16 @@ from onnxlrp.graph.graph import Value
 from onnxlrp.graph.tape import Tape
 from onnxlrp.ops.kinds import Kind, Relevance
 
-__all__ = ["BIASES", "MODES", "NEGATIVE_INPUTS", "AnyRule", "Rule", "Stabilizer", "choice", "quotient"]
+__all__ = [
+    "BIASES",
+    "MODES",
+    "NEGATIVE_INPUTS",
+    "AnyRule",
+    "Rule",
+    "Stabilizer",
+    "choice",
+    "quotient",
+]
 
 K = TypeVar("K", bound=Kind, contravariant=True)
 

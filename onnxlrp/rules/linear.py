@@ -265,7 +265,7 @@ class Gamma(Rule[LinearMap]):
         return (_total(t, parts),)
 
     def _sign_source(self, t: Tape, m: LinearMap) -> Value:
-        """z decides which side an output is on; a bias that is left out has no say."""
+        """Z decides which side an output is on; a bias that is left out has no say."""
         if self.bias == "none" and m.bias is not None:
             return m.forward(t, t.at(m.operand), weight_of(t, m))
         return t.at(m.output)

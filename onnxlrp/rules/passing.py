@@ -245,5 +245,3 @@ class GuidedBackprop(Rule[Pointwise]):
         t.absorb("rule", lambda: t.op("Min", some(r), 0.0))
         t.absorb("rule", lambda: t.op("Mul", up, t.op("Sub", 1.0, m.derivative(t))))
         return (t.op("Mul", up, m.derivative(t)),)
-
-

@@ -27,7 +27,7 @@ from tools.peers.torch_net import TorchNet
 
 OUT = Path(__file__).resolve().parents[2] / "models"
 SHAPES_TRAIN, SHAPES_TEST = (12_000, 1), (1_200, 2)  # number of pictures, seed
-PICTURES = {"star": (5, 3), "cross": (3, 8)}  # label -> class, seed
+PICTURES = {"star": (5, 6), "cross": (3, 8)}  # label -> class, seed
 PICTURE_SIZE = 256
 DIGIT = 0  # row of the held-out digits
 

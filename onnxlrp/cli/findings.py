@@ -1,0 +1,153 @@
+"""What `onnxlrp explain` says about one sample: prediction, score, conservation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from onnxlrp.metadata import Metadata
+from onnxlrp.render import Caption
+from onnxlrp.runtime import Result
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One explained sample.
+
+    Attributes:
+        name: Its name.
+        target: The explained index, as text; empty where unknown.
+        label: Name of the explained class; empty without labels.
+        top: Best classes: label, score, probability-like share for a bar.
+        score: The value whose relevance was shared out; None where unknown.
+        relevance: Sum of the relevance of all explained inputs.
+        composite: The method.
+    """
+
+    name: str
+    target: str
+    label: str
+    top: tuple[tuple[str, float, float], ...]
+    score: float | None
+    relevance: float
+    composite: str
+
+    @property
+    def conservation(self) -> float | None:
+        """Sum of relevance over score."""
+        return self.relevance / self.score if self.score else None
+
+    def caption(self) -> Caption:
+        """Return what stands beside the drawing."""
+        numbers = []
+        if self.score is not None:
+            numbers.append(("explained score f", _number(self.score)))
+        numbers.append(("sum of relevance R", _number(self.relevance)))
+        if self.conservation is not None:
+            numbers.append(("conservation R / f", f"{self.conservation:.4f}"))
+        target = f"target {self.target}, " if self.target else ""
+        return Caption(
+            title=self.label or (f"class {self.target}" if self.top else self.name),
+            subtitle=f"{self.name}: {target}composite {self.composite}",
+            top=tuple((label, _score(score, share), share) for label, score, share in self.top),
+            numbers=tuple(numbers),
+        )
+
+    def text(self) -> str:
+        """Return the lines that are printed."""
+        said = self.label or (f"target {self.target}" if self.target else "explained")
+        lines = [f"{self.name}: {said}" + (f" ({self.target})" if self.label else "")]
+        width = max((len(label) for label, _, _ in self.top), default=0)
+        lines += [f"  {label:<{width}}  {_score(score, s)}" for label, score, s in self.top]
+        lines += [f"  {name:<20}{value}" for name, value in self.caption().numbers]
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the finding as a JSON object."""
+        return {
+            "name": self.name,
+            "target": self.target or None,
+            "label": self.label or None,
+            "top": [{"label": label, "score": score} for label, score, _ in self.top],
+            "score": self.score,
+            "relevance": self.relevance,
+            "conservation": self.conservation,
+            "composite": self.composite,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """Reads findings from results.
+
+    Attributes:
+        metadata: Metadata of the graph.
+        labels: Class names; may be empty.
+        top: How many best classes are listed.
+    """
+
+    metadata: Metadata
+    labels: Sequence[str] = field(default=())
+    top: int = 5
+
+    def read(self, result: Result, index: int, name: str) -> Finding:
+        """Read the finding for one sample of a result."""
+        output = np.asarray(result.outputs[self.metadata.output], np.float64)
+        scores = output[index] if output.ndim else output
+        target = () if result.target is None else np.atleast_1d(result.target[index]).tolist()
+        classes = scores.reshape(-1) if scores.size and scores.size == max(scores.shape) else None
+        total = sum(float(np.sum(result.relevance[key][index])) for key in self._inputs(result))
+        return Finding(
+            name=name,
+            target=",".join(map(str, target)),
+            label=self._label(target[0]) if self.labels and len(target) == 1 else "",
+            top=() if classes is None or classes.size < 2 else self._best(classes),
+            score=self._score(result, index, scores, target),
+            relevance=total,
+            composite=str(self.metadata.composite.get("name", "")),
+        )
+
+    def _inputs(self, result: Result) -> list[str]:
+        return [name for name in self.metadata.inputs if name in result.relevance]
+
+    def _score(
+        self, result: Result, index: int, scores: Floats, target: Sequence[int]
+    ) -> float | None:
+        """Return the relevance that started; a probe of the explained value knows it exactly."""
+        metadata = self.metadata
+        if metadata.explained in result.relevance:
+            return float(np.sum(result.relevance[metadata.explained][index]))
+        known = metadata.explained == metadata.output and len(target) == np.sum(
+            np.array(scores.shape) != 1
+        )
+        if not known or metadata.composite.get("start", "logit") != "logit":
+            return None
+        return float(np.squeeze(scores)[tuple(target)])
+
+    def _label(self, index: int) -> str:
+        return self.labels[index] if index < len(self.labels) else f"class {index}"
+
+    def _best(self, scores: Floats) -> tuple[tuple[str, float, float], ...]:
+        order = np.argsort(-scores, kind="stable")[: self.top]
+        shares = _shares(scores)
+        return tuple((self._label(int(k)), float(scores[k]), float(shares[k])) for k in order)
+
+
+def _shares(scores: Floats) -> Floats:
+    """Return probabilities: the scores where they are such, else their softmax."""
+    if (scores >= 0).all() and abs(scores.sum() - 1) < 1e-2:
+        return scores
+    powers: Floats = np.exp(scores - scores.max())
+    powers /= powers.sum()
+    return powers
+
+
+def _score(score: float, share: float) -> str:
+    return f"{score:.1%}" if score == share else f"{score:.4g}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.5g}"

@@ -1,0 +1,141 @@
+"""Writes what `onnxlrp explain` found: a picture, arrays, JSON, or a folder of these."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Final
+
+import numpy as np
+from PIL import Image
+
+from onnxlrp.cli.drawing import draw
+from onnxlrp.cli.files import check_writable, make_folder, write_whole
+from onnxlrp.cli.findings import Finding
+from onnxlrp.data import Sample
+from onnxlrp.errors import DataError
+from onnxlrp.metadata import HEATMAP, IMAGE, LEDGER, RELEVANCE, TARGET
+from onnxlrp.render import Style, save, stack
+from onnxlrp.runtime import Result
+from onnxlrp.runtime.result import Array
+
+_PICTURES: Final = (".png", ".jpg", ".jpeg", ".webp")
+_MOST_PAGES: Final = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Writer:
+    """Collects results and writes them.
+
+    Attributes:
+        out: The file or folder.
+        style: How relevance is drawn.
+        inputs: Names of the explained inputs.
+        pages: Drawings for one picture.
+        arrays: Arrays for one `.npz`, a part per file.
+        names: Names of the files written into a folder.
+    """
+
+    out: Path
+    style: Style
+    inputs: Sequence[str] = ()
+    pages: list[Image.Image] = field(default_factory=list)
+    arrays: dict[str, list[Array]] = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)
+
+    @property
+    def kind(self) -> str:
+        """`folder`, `picture`, `npz` or `json`."""
+        suffix = self.out.suffix.lower()
+        if self.out.is_dir() or not suffix:
+            return "folder"
+        return "picture" if suffix in _PICTURES else suffix[1:]
+
+    def check(self) -> None:
+        """Check, before long work, that the results can be written.
+
+        Raises:
+            DataError: The name is of an unknown kind, or the place does not exist.
+            OSError: The place cannot be written to.
+        """
+        if self.kind == "folder":
+            make_folder(self.out)
+            return
+        if self.kind not in ("picture", "npz", "json"):
+            raise DataError(
+                f"cannot write '{self.out}': its name should end in {', '.join(_PICTURES)}, .npz "
+                "or .json, or be a folder"
+            )
+        check_writable(self.out)
+
+    def add(self, sample: Sample, result: Result, findings: Sequence[Finding]) -> None:
+        """Take the results of one file; into a folder, write them at once.
+
+        Raises:
+            DataError: Too many samples for one picture.
+        """
+        if self.kind == "folder":
+            self._add_to_folder(sample, result, findings)
+        elif self.kind == "picture":
+            if len(self.pages) + len(findings) > _MOST_PAGES:
+                raise DataError(
+                    f"'{self.out}' would show more than {_MOST_PAGES} samples: write to a folder"
+                )
+            self.pages.extend(draw(sample, result, findings, self.inputs, self.style))
+        elif self.kind == "npz":
+            for name, array in _named(result):
+                self.arrays.setdefault(name, []).append(array)
+
+    def finish(self, findings: Sequence[Finding], notes: Sequence[str]) -> None:
+        """Write what was collected."""
+        if self.kind == "picture":
+            save(stack(self.pages), self.out)
+        elif self.kind == "npz":
+            _write_npz(self.out, self.arrays)
+        else:
+            summary = {"samples": [f.to_json() for f in findings], "assumed": list(notes)}
+            out = self.out / "summary.json" if self.kind == "folder" else self.out
+            text = json.dumps(summary, indent=2) + "\n"
+            write_whole(out, lambda file: _write(file, text.encode()))
+
+    def _add_to_folder(self, sample: Sample, result: Result, findings: Sequence[Finding]) -> None:
+        name, count = sample.name, 1
+        while name in self.names:
+            count += 1
+            name = f"{sample.name}-{count}"
+        self.names.append(name)
+        pages = draw(sample, result, findings[:_MOST_PAGES], self.inputs, self.style)
+        save(stack(list(pages)), self.out / f"{name}.png")
+        _write_npz(self.out / f"{name}.npz", {key: [array] for key, array in _named(result)})
+
+
+def _named(result: Result) -> Iterator[tuple[str, Array]]:
+    """Yield the arrays under the names that they have in the graph."""
+    yield from result.outputs.items()
+    maps = ((RELEVANCE, result.relevance), (HEATMAP, result.heatmap), (IMAGE, result.image))
+    for prefix, arrays in maps:
+        yield from ((prefix + name, array) for name, array in arrays.items())
+    for name, array in ((TARGET, result.target), (LEDGER, result.ledger)):
+        if array is not None:
+            yield name, array
+
+
+def _write_npz(path: Path, arrays: Mapping[str, Sequence[Array]]) -> None:
+    joined = {}
+    for name, parts in arrays.items():
+        try:
+            joined[name] = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        except ValueError as error:
+            shapes = " and ".join(str(list(shape)) for shape in {part.shape for part in parts})
+            raise DataError(
+                f"'{path}': '{name}' has shapes {shapes} for these files: write to a folder"
+            ) from error
+
+    def write(file: IO[bytes]) -> None:
+        np.savez_compressed(file, allow_pickle=True, **joined)
+
+    write_whole(path, write)
+
+
+def _write(file: IO[bytes], content: bytes) -> None:
+    file.write(content)

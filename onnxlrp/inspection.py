@@ -1,0 +1,131 @@
+"""Says what will happen to a model: kind and rule per node, coverage, what is unsupported."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from onnxlrp.compile import Plan, plan
+from onnxlrp.graph.load import Source
+from onnxlrp.graph.view import Site
+from onnxlrp.ops.kinds import Stop, Unsupported
+
+__all__ = ["Report", "Row", "inspect"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One site of the canonical view.
+
+    Attributes:
+        name: Name of its node.
+        op: Operator type, also of composed sites.
+        kind: What kind of map it is.
+        rule: The rule with its parameters; empty where there is none.
+        why: Why it has this rule, or what a canonizer did, or why it is unsupported.
+        nodes: How many deployed nodes it spans.
+    """
+
+    name: str
+    op: str
+    kind: str
+    rule: str
+    why: str
+    nodes: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `inspect` finds.
+
+    Attributes:
+        composite: The composite that was chosen.
+        output: The explained output.
+        explained: The value in which relevance starts.
+        inputs: The explained inputs.
+        rows: Every site that relevance can reach.
+        unmatched: For each node at which a pattern did not match: name, operator, reason.
+    """
+
+    composite: str
+    output: str
+    explained: str
+    inputs: tuple[str, ...]
+    rows: tuple[Row, ...]
+    unmatched: tuple[tuple[str, str, str], ...]
+
+    @property
+    def unsupported(self) -> tuple[Row, ...]:
+        """The rows that relevance cannot cross."""
+        return tuple(row for row in self.rows if row.kind == Unsupported.__name__)
+
+    @property
+    def coverage(self) -> float:
+        """Share of the nodes on the path that have a rule, 0 to 1."""
+        total = sum(row.nodes for row in self.rows)
+        lacking = sum(row.nodes for row in self.unsupported)
+        return 1.0 if total == 0 else 1 - lacking / total
+
+    def to_json(self) -> dict[str, object]:
+        """The report as plain lists and dicts."""
+        return asdict(self) | {"coverage": self.coverage}
+
+
+def inspect(
+    model: Source,
+    composite: str = "auto",
+    *,
+    split: str | None = None,
+    output: str | None = None,
+    inputs: Sequence[str] | None = None,
+    keep_softmax: bool = False,
+    base_dir: str | os.PathLike[str] | None = None,
+    stops: Sequence[str] = (),
+) -> Report:
+    """Report what `compile` would do with the same arguments; nothing is emitted.
+
+    Raises:
+        Error: As `compile`, but for operators without a kind, which are reported.
+    """
+    planned = plan(
+        model,
+        composite=composite,
+        split=split,
+        output=output,
+        inputs=inputs,
+        keep_softmax=keep_softmax,
+        base_dir=base_dir,
+        stops=stops,
+    )
+    return Report(
+        composite=planned.composite.name,
+        output=planned.output.value.name,
+        explained=planned.output.explained.name,
+        inputs=tuple(value.name for value in planned.inputs),
+        rows=tuple(_row(planned, site) for site in planned.kinds),
+        unmatched=tuple((node.name, node.op, why) for node, why in planned.view.reasons),
+    )
+
+
+def _row(planned: Plan, site: Site) -> Row:
+    kind, assigned = planned.kinds[site], planned.assigned[site]
+    name, count = type(kind).__name__, len(site.nodes)
+    if isinstance(kind, Unsupported):
+        return Row(site.name, site.op, name, "", kind.reason, count)
+    if isinstance(kind, Stop) or assigned.row is None:
+        return Row(site.name, site.op, name, "", "no relevance flows here", count)
+    parts = {key: value for key, value in assigned.rule.describe().items() if key != "rule"}
+    given = ", ".join(f"{key}={_plain(value)}" for key, value in parts.items())
+    match = assigned.row.describe()
+    why = " ".join(
+        f"{key}={_plain(match[key])}" for key in ("kind", "op", "position") if key in match
+    )
+    note = f"; {site.note}" if site.note else ""
+    return Row(
+        site.name, site.op, name, f"{type(assigned.rule).__name__}({given})", why + note, count
+    )
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{key}={item}" for key, item in value.items())
+    return "|".join(map(str, value)) if isinstance(value, list) else str(value)
