@@ -4,10 +4,10 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from onnxlrp.compile import Plan, plan
-from onnxlrp.graph.load import Source
+from onnxlrp.graph.read import Source
 from onnxlrp.graph.view import Site
 from onnxlrp.ops.kinds import Stop, Unsupported
+from onnxlrp.plan import Plan, Request, plan
 
 __all__ = ["Report", "Row", "inspect"]
 
@@ -70,7 +70,7 @@ class Report:
         return asdict(self) | {"coverage": self.coverage}
 
 
-def inspect(
+def inspect(  # noqa: PLR0913 - the keywords of the contract
     model: Source,
     composite: str = "auto",
     *,
@@ -86,8 +86,7 @@ def inspect(
     Raises:
         Error: As `compile`, but for operators without a kind, which are reported.
     """
-    planned = plan(
-        model,
+    request = Request(
         composite=composite,
         split=split,
         output=output,
@@ -96,6 +95,7 @@ def inspect(
         base_dir=base_dir,
         stops=stops,
     )
+    planned = plan(model, request)
     return Report(
         composite=planned.composite.name,
         output=planned.output.value.name,

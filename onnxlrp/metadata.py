@@ -72,14 +72,14 @@ class Metadata:
         """
         if not is_explanation(properties):
             raise ModelError("not an explanation graph; make one with `onnxlrp compile`")
-        fields = {}
+        fields: dict[str, object] = {}
         for name in cls.__dataclass_fields__:
             try:
                 value = json.loads(properties[PREFIX + name])
             except (KeyError, ValueError) as error:
                 raise ModelError(f"metadata key '{PREFIX + name}' is missing or damaged") from error
             fields[name] = tuple(value) if isinstance(value, list) else value
-        return cls(**fields)
+        return cls(**fields)  # type: ignore[arg-type]
 
 
 def is_explanation(properties: Mapping[str, str]) -> bool:

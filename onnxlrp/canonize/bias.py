@@ -34,26 +34,22 @@ def _move(view: View, t: Tape, node: Node) -> str:
     if producer is None or producer.op not in {"MatMul", "Gemm", *CONVOLUTIONS}:
         return "no linear map before it"
     before = view.site(producer)
-    if view.only_consumer(sources[0]) is not node or before is None:
-        return f"'{sources[0].name}' has another consumer or is an output"
-    if before.input(2) is not None or not any(v is not None and v.variable for v in before.inputs):
+    if before is None or before.input(2) is not None:
         return "the map has a bias already"
+    if view.only_consumer(sources[0]) is not node:
+        return f"'{sources[0].name}' has another consumer or is an output"
     if not _per_channel(constants[0], sources[0], producer):
         return f"'{constants[0].name}' is not one number per channel"
     t.scope = node.name
     bias = constants[0] if producer.op == "MatMul" else t.op("Reshape", constants[0], [-1])
-    if producer.op in CONVOLUTIONS and constants[0].size == 1:
-        return "one number for all channels"
-    inputs = (before.required(0), before.required(1), bias)
-    view.merge(
-        replace(
-            before,
-            inputs=inputs,
-            outputs=node.outputs,
-            nodes=(*before.nodes, node),
-            note=f"constant of '{node.name}' is its bias",
-        )
+    merged = replace(
+        before,
+        inputs=(before.required(0), before.required(1), bias),
+        outputs=node.outputs,
+        nodes=(*before.nodes, node),
+        note=f"constant of '{node.name}' is its bias",
     )
+    view.merge(merged)
     return ""
 
 
@@ -62,7 +58,9 @@ def _per_channel(constant: Value, source: Value, producer: Node) -> bool:
         return False
     padded = (1,) * (source.rank - len(constant.shape)) + constant.shape
     channel = 1 if producer.op in CONVOLUTIONS else source.rank - 1
-    return all(dim == 1 for axis, dim in enumerate(padded) if axis != channel)
+    own, wanted = padded[channel], source.shape[channel] if source.shape else None
+    single = all(dim == 1 for axis, dim in enumerate(padded) if axis != channel)
+    return single and (own == wanted or producer.op == "MatMul")
 
 
 def lower_live_bias(view: View, t: Tape) -> None:

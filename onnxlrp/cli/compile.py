@@ -5,7 +5,14 @@ import os
 from pathlib import Path
 
 from onnxlrp.cli.files import check_writable
-from onnxlrp.cli.options import Commands, add_method, add_outputs, compile_keywords
+from onnxlrp.cli.options import (
+    Commands,
+    add_method,
+    add_outputs,
+    output_keywords,
+    plan_keywords,
+    target_keywords,
+)
 from onnxlrp.data import Preprocessing
 from onnxlrp.errors import DataError
 
@@ -35,7 +42,13 @@ def run(options: argparse.Namespace) -> int:
         raise DataError(f"'{out}' is the model itself: choose another name for the graph")
     from onnxlrp.compile import compile as compile_model
 
-    graph = compile_model(options.model, preprocessing=steps, **compile_keywords(options))
+    graph = compile_model(
+        options.model,
+        preprocessing=steps,
+        **plan_keywords(options),
+        **target_keywords(options),
+        **output_keywords(options),
+    )
     graph.save(out)
     metadata = graph.metadata
     inputs = ", ".join(f"'{name}'" for name in metadata.inputs)

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from onnxlrp.cli.detect import is_explanation_graph
 from onnxlrp.cli.findings import Finding, Reader
-from onnxlrp.cli.options import Commands, add_method, compile_keywords, given_method
+from onnxlrp.cli.options import Commands, add_method, given_method, plan_keywords, target_keywords
 from onnxlrp.cli.progress import Progress
 from onnxlrp.cli.results import Writer
 from onnxlrp.data import Preprocessing, Sample, expand, load_labels, load_sample
@@ -124,18 +122,16 @@ def open_explainer(options: argparse.Namespace) -> Explainer:
 
 def _compiled(options: argparse.Namespace) -> bytes:
     from onnxlrp.compile import compile as compile_model
-    from onnxlrp.compile import plan
+    from onnxlrp.inspection import inspect
 
-    keywords = compile_keywords(options)
-    if keywords["target"].split(":")[0] in ("input", "seed"):
+    rules, target = plan_keywords(options), target_keywords(options)
+    if target["target"].split(":")[0] in ("input", "seed"):
         raise InputError(
-            f"--target {keywords['target']} is for `onnxlrp compile`: here, name what is explained, "
-            "as argmax or 243"
+            f"--target {target['target']} is for `onnxlrp compile`; here, say what is explained: "
+            "argmax, 243, ..."
         )
-    names = ("composite", "split", "output", "inputs", "keep_softmax", "stops")
-    planned = plan(options.model, **{key: keywords[key] for key in names})
-    start = planned.output.explained.name
-    graph = compile_model(options.model, **keywords, probes=(glob.escape(start),))
+    start = inspect(options.model, **rules).explained
+    graph = compile_model(options.model, probes=(glob.escape(start),), **rules, **target)
     return graph.to_bytes()
 
 
@@ -147,14 +143,14 @@ def _explain(explain: Explainer, sample: Sample, options: argparse.Namespace) ->
     return explain(sample.inputs, target=target, batch_size=options.batch_size, progress=progress)
 
 
-def _indices(text: str | None) -> np.ndarray | None:  # type: ignore[type-arg]
+def _indices(text: str | None) -> int | list[int]:
     if text is None:
         raise InputError("this graph takes a target: pass --target INDEX")
     try:
         parts = [int(part) for part in text.split(",")]
     except ValueError as error:
         raise InputError(f"--target expects an index such as 243 or 3,17, got '{text}'") from error
-    return np.array(parts if len(parts) > 1 else parts[0])
+    return parts if len(parts) > 1 else parts[0]
 
 
 def _read(reader: Reader, sample: Sample, result: Result) -> tuple[Finding, ...]:

@@ -97,7 +97,7 @@ class Reader:
         """Read the finding for one sample of a result."""
         output = np.asarray(result.outputs[self.metadata.output], np.float64)
         scores = output[index] if output.ndim else output
-        target = () if result.target is None else np.atleast_1d(result.target[index]).tolist()
+        target = _index(result, index)
         classes = scores.reshape(-1) if scores.size and scores.size == max(scores.shape) else None
         total = sum(float(np.sum(result.relevance[key][index])) for key in self._inputs(result))
         return Finding(
@@ -125,7 +125,7 @@ class Reader:
         )
         if not known or metadata.composite.get("start", "logit") != "logit":
             return None
-        return float(np.squeeze(scores)[tuple(target)])
+        return float(scores.reshape([n for n in scores.shape if n != 1])[tuple(target)])
 
     def _label(self, index: int) -> str:
         return self.labels[index] if index < len(self.labels) else f"class {index}"
@@ -134,6 +134,12 @@ class Reader:
         order = np.argsort(-scores, kind="stable")[: self.top]
         shares = _shares(scores)
         return tuple((self._label(int(k)), float(scores[k]), float(shares[k])) for k in order)
+
+
+def _index(result: Result, index: int) -> list[int]:
+    if result.target is None:
+        return []
+    return [int(part) for part in np.asarray(result.target[index], np.int64).reshape(-1)]
 
 
 def _shares(scores: Floats) -> Floats:

@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from onnxlrp.cli.options import Commands, add_method, compile_keywords
+from onnxlrp.cli.options import Commands, add_method, plan_keywords
 from onnxlrp.cli.table import format_table
 
 
@@ -22,7 +22,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the command."""
     from onnxlrp.inspection import inspect
 
-    report = inspect(options.model, **compile_keywords(options))
+    report = inspect(options.model, **plan_keywords(options))
     if options.json:
         print(json.dumps(report.to_json(), indent=2))
         return 0
@@ -35,6 +35,9 @@ def run(options: argparse.Namespace) -> int:
         + ", ".join(f"'{name}'" for name in report.inputs)
     )
     print(f"coverage {report.coverage:.1%}, {len(report.unsupported)} nodes unsupported")
+    if options.why:
+        for name, op, reason in report.unmatched:
+            print(f"no pattern: '{name}' ({op}): {reason}")
     for row in report.unsupported:
         print(f"unsupported: '{row.name}' ({row.op}): {row.why}")
     return 0

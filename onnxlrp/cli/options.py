@@ -21,23 +21,33 @@ class Commands(Protocol):
         """Add a command."""
 
 
-class CompileKeywords(TypedDict, total=False):
-    """Keywords of `onnxlrp.compile.compile`."""
+class PlanKeywords(TypedDict):
+    """Keywords of `onnxlrp.compile.plan`: what is explained, by which rules."""
 
     composite: str
     split: str | None
-    target: str
-    start: str | None
     output: str | None
     inputs: tuple[str, ...] | None
+    keep_softmax: bool
+    stops: tuple[str, ...]
+
+
+class TargetKeywords(TypedDict):
+    """Keywords of `onnxlrp.compile.compile` that say where relevance starts."""
+
+    target: str
+    start: str | None
+    position: tuple[int, ...] | None
+
+
+class OutputKeywords(TypedDict):
+    """Keywords of `onnxlrp.compile.compile` that ask for further outputs."""
+
     probes: tuple[str, ...]
     masks: tuple[str, ...]
     ledger: bool
     heatmap: bool
     image: bool
-    keep_softmax: bool
-    position: tuple[int, ...] | None
-    stops: tuple[str, ...]
 
 
 def add_method(parser: argparse.ArgumentParser) -> None:
@@ -81,30 +91,40 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--image", action="store_true", help="coloured heatmaps")
 
 
-def compile_keywords(options: argparse.Namespace) -> CompileKeywords:
-    """Return the options as keywords of `onnxlrp.compile.compile`.
+def plan_keywords(options: argparse.Namespace) -> PlanKeywords:
+    """Return the options that choose what is explained, by which rules."""
+    return {
+        "composite": options.composite or "auto",
+        "split": options.split,
+        "output": options.output,
+        "inputs": tuple(options.input) if options.input else None,
+        "keep_softmax": options.keep_softmax,
+        "stops": tuple(options.stop or ()),
+    }
+
+
+def target_keywords(options: argparse.Namespace) -> TargetKeywords:
+    """Return the options that say where relevance starts.
 
     Raises:
         InputError: `--position` is no index.
     """
-    keywords: CompileKeywords = {
-        "composite": options.composite or "auto",
-        "split": options.split,
+    return {
         "target": options.target or "argmax",
         "start": options.start,
-        "output": options.output,
-        "inputs": tuple(options.input) if options.input else None,
-        "keep_softmax": options.keep_softmax,
         "position": _indices(options.position),
-        "stops": tuple(options.stop or ()),
     }
-    if hasattr(options, "probe"):
-        keywords["probes"] = tuple(options.probe or ())
-        keywords["masks"] = tuple(options.mask or ())
-        keywords["ledger"] = options.ledger
-        keywords["heatmap"] = options.heatmap
-        keywords["image"] = options.image
-    return keywords
+
+
+def output_keywords(options: argparse.Namespace) -> OutputKeywords:
+    """Return the options that ask for further outputs."""
+    return {
+        "probes": tuple(options.probe or ()),
+        "masks": tuple(options.mask or ()),
+        "ledger": options.ledger,
+        "heatmap": options.heatmap,
+        "image": options.image,
+    }
 
 
 def given_method(options: argparse.Namespace) -> list[str]:

@@ -7,14 +7,12 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from onnxlrp.composites.base import BNS, SPLITS, STARTS, Composite, Row
+from onnxlrp.composites.options import Options, Preset, split_rule
 from onnxlrp.composites.presets import (
     AUTO_SOURCE,
     EVERY_KIND,
     PRESETS,
-    Options,
-    Preset,
     auto_choice,
-    split_rule,
 )
 from onnxlrp.errors import CompositeError
 from onnxlrp.graph.view import Site

@@ -1,10 +1,9 @@
 """The methods by name: each preset is one function that returns rows."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 
-from onnxlrp.composites.base import Composite, Row, row
-from onnxlrp.errors import CompositeError
+from onnxlrp.composites.base import Row, row
+from onnxlrp.composites.options import Options, Preset, lrp_rows, pool_rule, split_rule
 from onnxlrp.graph.view import Site
 from onnxlrp.ops.kinds import (
     Kind,
@@ -19,170 +18,26 @@ from onnxlrp.ops.kinds import (
 )
 from onnxlrp.rules import (
     AlphaBeta,
-    Average,
-    Branch,
-    Coef,
     Deconvnet,
     Epsilon,
     Flat,
-    Frozen,
     Gamma,
     Gradient,
     GuidedBackprop,
-    Moved,
     Pass,
-    Proportional,
-    Ratio,
     Rule,
-    Skip,
     Stabilizer,
-    Symmetric,
-    Taylor,
-    Uniform,
-    WinnerTakesAll,
     WSquare,
     ZBox,
     ZPlusFlat,
 )
 
-__all__ = ["PRESETS", "Options", "Preset"]
+__all__ = ["AUTO_SOURCE", "EVERY_KIND", "PRESETS", "auto_choice"]
 
 CONVOLUTIONS = ("Conv", "ConvTranspose")
 DENSE = ("Gemm", "MatMul")
 WEIGHTED = (*CONVOLUTIONS, *DENSE)
 AFFINE = ("Add", "Sub", "Mul", "Div")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """The parameters that a preset may take; None: its own default."""
-
-    epsilon: float = 1e-6
-    gamma: float = 0.25
-    alpha: float = 2.0
-    beta: float = 1.0
-    low: float | None = None
-    high: float | None = None
-    stabilizer: str = "signed"
-    bias: str | None = None
-    negative_input: str = "split"
-    bn: str = "fold"
-    split: str | None = None
-    maxpool: str = "winner"
-    identity: bool = True
-
-    @property
-    def stable(self) -> Stabilizer:
-        """The stabiliser of every denominator."""
-        return Stabilizer(epsilon=self.epsilon, mode=self.stabilizer)
-
-
-@dataclass(frozen=True)
-class Preset:
-    """A named method.
-
-    Attributes:
-        name: Its name.
-        source: Authors, year, or the library whose profile it is.
-        rows: Makes its rows from the options.
-        takes: Names of the parameters that it takes.
-        defaults: Options that differ from the general ones.
-        split: Its own split at an Add.
-        start: Its own start.
-        times_input: Whether the result is multiplied by the input.
-    """
-
-    name: str
-    source: str
-    rows: Callable[[Options], tuple[Row, ...]]
-    takes: tuple[str, ...] = ()
-    defaults: Mapping[str, object] | None = None
-    split: str = "proportional"
-    start: str = "logit"
-    times_input: bool = False
-
-    def options(self, given: Mapping[str, object]) -> Options:
-        """The options of the preset with those given.
-
-        Raises:
-            CompositeError: A parameter is unknown.
-        """
-        for name in given:
-            if name not in self.takes:
-                known = ", ".join(self.takes) or "none"
-                raise CompositeError(
-                    f"composite '{self.name}' has no parameter '{name}'; it takes: {known}"
-                )
-        return replace(Options(**{"split": self.split, **(self.defaults or {})}), **given)  # type: ignore[arg-type]
-
-    def build(self, given: Mapping[str, object], title: str) -> Composite:
-        """The composite with the given parameters."""
-        options = self.options(given)
-        return Composite(
-            name=title,
-            rows=self.rows(options),
-            split=options.split or self.split,
-            start=self.start,
-            bn=options.bn,
-            times_input=self.times_input,
-            source=self.source,
-        )
-
-
-def split_rule(o: Options) -> Rule[Sum]:
-    """The rule of a split by name."""
-    rules: dict[str, Rule[Sum]] = {
-        "proportional": Proportional(stabilizer=o.stable),
-        "ratio": Ratio(identity=o.identity),
-        "symmetric": Symmetric(identity=o.identity),
-        "coef": Coef(),
-        "skip": Skip(),
-        "branch": Branch(),
-        "copy": Gradient(),
-    }
-    name = o.split or "proportional"
-    if name not in rules:
-        raise CompositeError(f"split={name!r} is not one of {', '.join(rules)}")
-    return rules[name]
-
-
-def _pooling(o: Options) -> Rule[Select]:
-    rules: dict[str, Rule[Select]] = {
-        "winner": WinnerTakesAll(),
-        "mask": WinnerTakesAll(form="mask"),
-        "avg": Average(window="same", stabilizer=o.stable),
-        "avg2": Average(window="half", stabilizer=o.stable),
-    }
-    if o.maxpool not in rules:
-        raise CompositeError(f"maxpool={o.maxpool!r} is not one of {', '.join(rules)}")
-    return rules[o.maxpool]
-
-
-def _batch_norm(o: Options) -> tuple[Row, ...]:
-    """What is said about batch normalisation; nothing where it is folded."""
-    if o.bn == "epsilon":
-        return (row(LinearMap, Epsilon(stabilizer=o.stable), op="BatchNormalization"),)
-    if o.bn == "identity":
-        return (row(LinearMap, Pass(), op="BatchNormalization"),)
-    if o.bn != "fold":
-        raise CompositeError(f"bn={o.bn!r} is not one of fold, epsilon, identity")
-    return ()
-
-
-def _lrp(o: Options, *rows: Row, linear: Rule[LinearMap] | None = None) -> tuple[Row, ...]:
-    """The given rows for linear maps, then what all LRP presets share."""
-    return (
-        *_batch_norm(o),
-        *rows,
-        row(LinearMap, linear or Epsilon(stabilizer=o.stable, bias=o.bias or "raw")),
-        row(Sum, split_rule(o)),
-        row(Select, _pooling(o)),
-        row(Pointwise, Pass()),
-        row(Move, Moved()),
-        row(Norm, Frozen(stabilizer=o.stable)),
-        row(Product, Uniform(stabilizer=o.stable)),
-        row(Softmax, Taylor()),
-    )
 
 
 SCALING = row(LinearMap, Pass(), op=AFFINE, position="input")
@@ -209,11 +64,11 @@ def _alpha_beta(o: Options) -> AlphaBeta:
 
 
 def _epsilon(o: Options) -> tuple[Row, ...]:
-    return _lrp(o)
+    return lrp_rows(o)
 
 
 def _epsilon_plus(o: Options) -> tuple[Row, ...]:
-    return _lrp(o, SCALING, UNMERGED, row(LinearMap, _positive(o), op=CONVOLUTIONS))
+    return lrp_rows(o, SCALING, UNMERGED, row(LinearMap, _positive(o), op=CONVOLUTIONS))
 
 
 def _flat(o: Options) -> Row:
@@ -221,15 +76,15 @@ def _flat(o: Options) -> Row:
 
 
 def _epsilon_plus_flat(o: Options) -> tuple[Row, ...]:
-    return _lrp(o, SCALING, UNMERGED, _flat(o), row(LinearMap, _positive(o), op=CONVOLUTIONS))
+    return lrp_rows(o, SCALING, UNMERGED, _flat(o), row(LinearMap, _positive(o), op=CONVOLUTIONS))
 
 
 def _epsilon_alpha_beta(o: Options) -> tuple[Row, ...]:
-    return _lrp(o, SCALING, UNMERGED, row(LinearMap, _alpha_beta(o), op=CONVOLUTIONS))
+    return lrp_rows(o, SCALING, UNMERGED, row(LinearMap, _alpha_beta(o), op=CONVOLUTIONS))
 
 
 def _epsilon_alpha_beta_flat(o: Options) -> tuple[Row, ...]:
-    return _lrp(o, SCALING, UNMERGED, _flat(o), row(LinearMap, _alpha_beta(o), op=CONVOLUTIONS))
+    return lrp_rows(o, SCALING, UNMERGED, _flat(o), row(LinearMap, _alpha_beta(o), op=CONVOLUTIONS))
 
 
 def _box(o: Options) -> ZBox:
@@ -244,7 +99,7 @@ def _epsilon_gamma_box(o: Options) -> tuple[Row, ...]:
         bias=o.bias or "positive",
         negative_input=o.negative_input,
     )
-    return _lrp(
+    return lrp_rows(
         o,
         SCALING,
         UNMERGED,
@@ -254,13 +109,13 @@ def _epsilon_gamma_box(o: Options) -> tuple[Row, ...]:
 
 
 def _excitation_backprop(o: Options) -> tuple[Row, ...]:
-    return _lrp(o, SCALING, UNMERGED, row(LinearMap, _positive(o), op=WEIGHTED))
+    return lrp_rows(o, SCALING, UNMERGED, row(LinearMap, _positive(o), op=WEIGHTED))
 
 
 def _deep_taylor(o: Options) -> tuple[Row, ...]:
     bounded = o.low is not None or o.high is not None
     first: Rule[LinearMap] = _box(o) if bounded else WSquare(stabilizer=o.stable, bias="none")
-    return _lrp(
+    return lrp_rows(
         o,
         SCALING,
         row(LinearMap, first, op=WEIGHTED, position="first"),
@@ -272,7 +127,7 @@ def _montavon(o: Options) -> tuple[Row, ...]:
     tiny = Stabilizer(epsilon=o.epsilon)
     gamma = Gamma(gamma=o.gamma, stabilizer=tiny, negative_input="ignore")
     upper = Epsilon(stabilizer=Stabilizer(epsilon=o.epsilon, mode="unsigned", rms=0.25))
-    return _lrp(
+    return lrp_rows(
         o,
         SCALING,
         row(LinearMap, _box(o), op=CONVOLUTIONS, position="first"),
@@ -283,7 +138,7 @@ def _montavon(o: Options) -> tuple[Row, ...]:
 
 def _otsuki(o: Options) -> tuple[Row, ...]:
     positive = AlphaBeta(stabilizer=o.stable, bias="none")
-    return _lrp(
+    return lrp_rows(
         o,
         SCALING,
         row(LinearMap, ZPlusFlat(stabilizer=o.stable), op=CONVOLUTIONS, position="first"),
@@ -296,7 +151,7 @@ def _otsuki(o: Options) -> tuple[Row, ...]:
 def _landt_hayen(o: Options) -> tuple[Row, ...]:
     stable = Stabilizer(epsilon=1.0, mode="zero-only")
     readout = AlphaBeta(stabilizer=stable, bias="none", follow=True)
-    return _lrp(
+    return lrp_rows(
         o,
         row(LinearMap, readout, op=WEIGHTED, position="last"),
         row(LinearMap, AlphaBeta(stabilizer=stable, bias="none"), op=WEIGHTED),
@@ -306,12 +161,12 @@ def _landt_hayen(o: Options) -> tuple[Row, ...]:
 
 def _captum_gamma(o: Options) -> tuple[Row, ...]:
     gamma = Gamma(gamma=o.gamma, stabilizer=o.stable, bias="raw", negative_input="ignore")
-    return _lrp(o, row(LinearMap, gamma, op=WEIGHTED))
+    return lrp_rows(o, row(LinearMap, gamma, op=WEIGHTED))
 
 
 def _captum_alpha1_beta0(o: Options) -> tuple[Row, ...]:
     positive = AlphaBeta(stabilizer=o.stable, bias="raw", negative_input="ignore")
-    return _lrp(o, row(LinearMap, positive, op=WEIGHTED))
+    return lrp_rows(o, row(LinearMap, positive, op=WEIGHTED))
 
 
 EVERY_KIND: tuple[type[Kind], ...] = (
@@ -328,7 +183,7 @@ EVERY_KIND: tuple[type[Kind], ...] = (
 
 def _gradient(o: Options) -> tuple[Row, ...]:
     sums = () if o.split in {None, "copy"} else (row(Sum, split_rule(o)),)
-    pools = (row(Select, _pooling(o)),)
+    pools = (row(Select, pool_rule(o)),)
     return (*sums, *pools, Row(EVERY_KIND, Gradient()))
 
 

@@ -44,36 +44,36 @@ class Fitted:
         return self.preprocessing.crop or self.layout.size
 
 
-def fit(preprocessing: Preprocessing | None, port: Port, layout: str | None = None) -> Fitted:
+def fit(preprocessing: Preprocessing | None, port: Port, said: str | None = None) -> Fitted:
     """Fill in what the user left open from the shape and type of the input.
 
     Raises:
         DataError: The input takes no picture, or not of so many channels.
     """
     notes: list[str] = []
-    axes = find_layout(port, layout or (preprocessing.layout if preprocessing else None))
-    if axes.guessed:
-        notes.append(f"assumed layout {axes.axes} (change it with --layout)")
+    layout = find_layout(port, said or (preprocessing.layout if preprocessing else None))
+    if layout.guessed:
+        notes.append(f"assumed layout {layout.axes} (change it with --layout)")
     if preprocessing is None:
-        name = _assumed(port, axes)
+        name = _assumed(port, layout)
         preprocessing = PRESETS[name]
         notes.append(f"assumed preprocessing '{name}' (change it with --preprocess)")
-    if axes.channels == 1 and len(preprocessing.mean) == 3:
+    if layout.channels == 1 and len(preprocessing.mean) == 3:
         gray = (sum(preprocessing.mean) / 3,), (sum(preprocessing.std) / len(preprocessing.std),)
         preprocessing = replace(preprocessing, mean=gray[0], std=gray[1], channels="gray")
         notes.append("one channel: used the average of the means and standard deviations")
-    channels = preprocessing.channels or ("gray" if axes.channels == 1 else "rgb")
-    if (channels == "gray") != (axes.channels == 1):
+    channels = preprocessing.channels or ("gray" if layout.channels == 1 else "rgb")
+    if (channels == "gray") != (layout.channels == 1):
         raise DataError(
             f"preprocessing makes {channels} pictures, input '{port.name}' ({port}) takes "
-            f"{axes.channels} channels"
+            f"{layout.channels} channels"
         )
     dtype = {"float": "float32", "double": "float64"}.get(port.kind, port.kind)
     if dtype not in DTYPES:
         raise DataError(f"input '{port.name}' ({port}) takes no picture: its type is {port.kind}")
     dtype = preprocessing.dtype or dtype
-    fitted = replace(preprocessing, layout=axes.axes, channels=channels, dtype=dtype)
-    return Fitted(preprocessing=fitted, layout=axes, notes=tuple(notes))
+    fitted = replace(preprocessing, layout=layout.axes, channels=channels, dtype=dtype)
+    return Fitted(preprocessing=fitted, layout=layout, notes=tuple(notes))
 
 
 def _assumed(port: Port, layout: Layout) -> str:

@@ -97,11 +97,14 @@ class Graph:
         source: The deployed model, lifted; never edited.
         inputs: Inputs of the model (without initializers), in order.
         outputs: Outputs of the model, in order.
+        folder: Folder of external data.
+        digest: SHA-256 of the model as it was given, before lifting.
     """
 
-    def __init__(self, source: onnx.ModelProto, folder: str = "") -> None:
+    def __init__(self, source: onnx.ModelProto, folder: str = "", digest: str = "") -> None:
         self.source = source
         self.folder = folder
+        self.digest = digest
         self.inputs: tuple[Value, ...] = ()
         self.outputs: tuple[Value, ...] = ()
         self._dag = nx.DiGraph()

@@ -9,16 +9,60 @@ from onnxlrp.graph.graph import Graph, Node, Value
 
 __all__ = ["Signs"]
 
-ALWAYS = frozenset({"Abs", "Exp", "HardSigmoid", "LpPool", "GlobalLpPool", "Relu"}) | {
-    "ReduceL1", "ReduceL2", "ReduceSumSquare", "Sigmoid", "Softmax", "Softplus", "Sqrt", "ThresholdedRelu",
-}  # fmt: skip
+ALWAYS = frozenset(
+    [
+        "Abs",
+        "Exp",
+        "GlobalLpPool",
+        "HardSigmoid",
+        "LpPool",
+        "ReduceL1",
+        "ReduceL2",
+        "ReduceSumSquare",
+        "Relu",
+        "Sigmoid",
+        "Softmax",
+        "Softplus",
+        "Sqrt",
+        "ThresholdedRelu",
+    ]
+)
 """Operators whose output is never negative."""
 
-FIRST = frozenset({"AveragePool", "Cast", "DepthToSpace", "Dropout", "Elu", "Expand"}) | {
-    "Flatten", "Gather", "GlobalAveragePool", "GlobalMaxPool", "Identity", "LeakyRelu", "MaxPool", "Reshape",
-    "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Slice", "SpaceToDepth", "Split",
-    "Squeeze", "Tile", "Transpose", "Unsqueeze", "LRN", "Ceil", "Floor", "Round", "Sign",
-}  # fmt: skip
+FIRST = frozenset(
+    [
+        "AveragePool",
+        "Cast",
+        "Ceil",
+        "DepthToSpace",
+        "Dropout",
+        "Elu",
+        "Expand",
+        "Flatten",
+        "Floor",
+        "Gather",
+        "GlobalAveragePool",
+        "GlobalMaxPool",
+        "Identity",
+        "LRN",
+        "LeakyRelu",
+        "MaxPool",
+        "ReduceMax",
+        "ReduceMean",
+        "ReduceMin",
+        "ReduceSum",
+        "Reshape",
+        "Round",
+        "Sign",
+        "Slice",
+        "SpaceToDepth",
+        "Split",
+        "Squeeze",
+        "Tile",
+        "Transpose",
+        "Unsqueeze",
+    ]
+)
 """Operators that keep the sign of their first input."""
 
 ALL = frozenset({"Add", "Concat", "Div", "Mean", "Min", "Mul", "Sum"})

@@ -1,0 +1,191 @@
+"""Decides what is explained and how, before anything is propagated."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from onnxlrp.canonize import canonize
+from onnxlrp.composites import Assigned, Composite, assign, batch_norm, parse
+from onnxlrp.errors import InputError, ModelError, RuleError
+from onnxlrp.graph.check import check
+from onnxlrp.graph.graph import Graph, Value
+from onnxlrp.graph.load import load
+from onnxlrp.graph.read import Source
+from onnxlrp.graph.tape import Tape
+from onnxlrp.graph.view import Site, View
+from onnxlrp.metadata import (
+    HEATMAP,
+    IMAGE,
+    LEDGER,
+    MASK,
+    RELEVANCE,
+    SCOPE,
+    SEED,
+    TARGET,
+    is_explanation,
+)
+from onnxlrp.ops import kinds_of
+from onnxlrp.ops.kinds import Kind
+from onnxlrp.targets import Output
+
+__all__ = ["Plan", "Request", "plan"]
+
+MOVES = frozenset({"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
+FINAL = frozenset({"LogSoftmax", "Sigmoid", "Softmax"})
+RESERVED = (RELEVANCE, HEATMAP, IMAGE, MASK, SCOPE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the user asks of a model; the keywords that `compile` and `inspect` share.
+
+    Attributes:
+        composite: A preset with parameters, or a JSON file.
+        split: Split at the Add of two live values; None: the preset's own.
+        output: The explained output; None: the first that depends on an explained input.
+        inputs: The explained inputs; None: all from which a float path reaches the output.
+        keep_softmax: Explain a final softmax or sigmoid itself, not its input.
+        base_dir: Folder of external data for bytes and protos.
+        stops: Names of nodes at which relevance ends.
+        targets: Number T of targets per sample.
+    """
+
+    composite: str = "auto"
+    split: str | None = None
+    output: str | None = None
+    inputs: Sequence[str] | None = None
+    keep_softmax: bool = False
+    base_dir: str | os.PathLike[str] | None = None
+    stops: Sequence[str] = ()
+    targets: int = 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A model as it will be explained.
+
+    Attributes:
+        graph: The deployed graph.
+        tape: Emits into it.
+        view: The canonical view.
+        kinds: The sites on the path from the inputs to the output, in forward order.
+        composite: The composite.
+        assigned: The rule of each site.
+        inputs: The explained inputs.
+        output: The explained output.
+    """
+
+    graph: Graph
+    tape: Tape
+    view: View
+    kinds: Mapping[Site, Kind]
+    composite: Composite
+    assigned: Mapping[Site, Assigned]
+    inputs: tuple[Value, ...]
+    output: Output
+
+
+def plan(model: Source, request: Request) -> Plan:
+    """Load a model, see it canonically, choose output and inputs, assign rules."""
+    bn = batch_norm(request.composite)
+    graph = load(model, request.base_dir)
+    _refuse_explained(graph)
+    check(graph, "load")
+    t, view = Tape(graph, request.targets), View(graph)
+    canonize(view, t, bn)
+    check(graph, "canonize")
+    _check_stops(view, request.stops)
+    candidates = _input_values(graph, request.inputs)
+    live = kinds_of(view, candidates, frozenset(request.stops))
+    output = _output(graph, live, request)
+    kinds = _on_path(live, output.explained)
+    inputs = _reached(candidates, kinds, output, request.inputs)
+    composite = parse(request.composite, request.split, kinds)
+    return Plan(graph, t, view, kinds, composite, assign(composite, kinds), inputs, output)
+
+
+def _check_stops(view: View, stops: Sequence[str]) -> None:
+    known = {site.name for site in view}
+    for name in stops:
+        if name not in known:
+            raise InputError(f"--stop {name}: the model has no node of that name")
+
+
+def _refuse_explained(graph: Graph) -> None:
+    properties = {item.key: item.value for item in graph.source.metadata_props}
+    if is_explanation(properties):
+        raise ModelError("the model is an explanation graph already; compile its source instead")
+    for name in graph.values:
+        if name.startswith(RESERVED) or name in {TARGET, SEED, LEDGER}:
+            raise ModelError(
+                f"value '{name}' has a name that explanation graphs use; rename it in the model"
+            )
+
+
+def _input_values(graph: Graph, names: Sequence[str] | None) -> tuple[Value, ...]:
+    known = {value.name: value for value in graph.inputs}
+    if names is None:
+        return tuple(value for value in graph.inputs if value.is_float) or graph.inputs
+    for name in names:
+        if name not in known:
+            raise InputError(f"input '{name}' is not one of {', '.join(known)}")
+    return tuple(known[name] for name in names)
+
+
+def _output(graph: Graph, kinds: Mapping[Site, Kind], request: Request) -> Output:
+    """The explained output, and the value before its final softmax."""
+    flowing = (site for site, kind in kinds.items() if kind.operands)
+    live = {value for site in flowing for value in site.outputs if value is not None}
+    found = [value for value in graph.outputs if value in live and value.is_float]
+    if request.output is not None:
+        found = [value for value in graph.outputs if value.name == request.output]
+        if not found:
+            known = ", ".join(value.name for value in graph.outputs)
+            raise InputError(f"output '{request.output}' is not one of {known}")
+    if not found or found[0] not in live:
+        raise RuleError(_no_path(kinds))
+    value = found[0]
+    before, stepped = _before_softmax(graph, value)
+    if request.keep_softmax or before not in live:
+        return Output(value, value)
+    return Output(value, before, stepped)
+
+
+def _no_path(kinds: Mapping[Site, Kind]) -> str:
+    ends = [f"'{site.name}' ({site.op})" for site, kind in kinds.items() if not kind.operands]
+    where = f"it ends at {', '.join(ends[:5])}" if ends else "no node reads an explained input"
+    return f"no float path leads from an explained input to the output: {where}"
+
+
+def _before_softmax(graph: Graph, value: Value) -> tuple[Value, str]:
+    node = graph.producer(value)
+    while node is not None and node.op in MOVES and node.inputs[0] is not None:
+        node = graph.producer(node.inputs[0])
+    if node is None or node.op not in FINAL or node.domain or node.inputs[0] is None:
+        return value, ""
+    return node.inputs[0], node.op
+
+
+def _on_path(kinds: Mapping[Site, Kind], explained: Value) -> dict[Site, Kind]:
+    """The sites that relevance can reach from the explained value, in forward order."""
+    hot = {explained}
+    kept: list[Site] = []
+    for site in reversed(list(kinds)):
+        if any(value in hot for value in site.outputs):
+            kept.append(site)
+            hot.update(kinds[site].operands)
+    return {site: kinds[site] for site in reversed(kept)}
+
+
+def _reached(
+    candidates: tuple[Value, ...],
+    kinds: Mapping[Site, Kind],
+    explained: Output,
+    asked: Sequence[str] | None,
+) -> tuple[Value, ...]:
+    hot = {explained.explained} | {v for kind in kinds.values() for v in kind.operands}
+    reached = tuple(value for value in candidates if value in hot)
+    missing = [value.name for value in candidates if value not in hot]
+    if not reached or (asked is not None and missing):
+        raise RuleError(f"{_no_path(kinds)}; inputs without a path: {', '.join(missing)}")
+    return reached
