@@ -1,1 +1,1 @@
-"""Small ONNX networks for tests, benchmarks and the README: builders, trained files, shapes data."""
+"""Small ONNX networks for tests, benchmarks and the README, and the pictures they explain."""

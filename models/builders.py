@@ -95,9 +95,7 @@ def vgg16(
     """VGG16's shape; 138 M parameters at width 64 and 224 pixels."""
     dense = (64 * width, 64 * width)
     shape = (3, size, size)
-    return vgg(
-        VGG16, dense, shape=shape, width=width, classes=classes, bias=bias, bn=bn, seed=seed
-    )
+    return vgg(VGG16, dense, shape=shape, width=width, classes=classes, bias=bias, bn=bn, seed=seed)
 
 
 def resnet(
@@ -163,7 +161,7 @@ def resnet50(
     bn: BatchNorm = "fold",
     seed: int = 0,
 ) -> ModelProto:
-    """ResNet-50's shape (Bottleneck, stride at the 3x3 convolution); 26 M parameters at width 64."""
+    """ResNet-50's shape, stride at the 3x3 convolution; 26 M parameters at width 64."""
     shape = (3, size, size)
     return resnet(
         (3, 4, 6, 3),

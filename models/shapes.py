@@ -76,9 +76,7 @@ def _cell(t: Array, cells: int) -> tuple[NDArray[np.int64], Array]:
     return index, part * part * (3 - 2 * part)
 
 
-def _colour(
-    rng: Generator, saturation: float | None = None, value: float | None = None
-) -> Array:
+def _colour(rng: Generator, saturation: float | None = None, value: float | None = None) -> Array:
     saturation = rng.uniform(0.55, 0.95) if saturation is None else saturation
     value = rng.uniform(0.75, 1.0) if value is None else value
     return np.array(colorsys.hsv_to_rgb(rng.random(), saturation, value))

@@ -72,10 +72,19 @@ class Writer:
         )
 
     def conv_bn(
-        self, x: str, name: str, channels: int, kernel: int = 3, *, gain: float = 1.0, stride: int = 1
+        self,
+        x: str,
+        name: str,
+        channels: int,
+        kernel: int = 3,
+        *,
+        gain: float = 1.0,
+        stride: int = 1,
     ) -> str:
         """Convolve, then normalise as `bn` says; `gain` scales the result."""
-        y = self.conv(x, name, channels, kernel, stride=stride, bias=self.bias and self.bn == "none")
+        y = self.conv(
+            x, name, channels, kernel, stride=stride, bias=self.bias and self.bn == "none"
+        )
         weight = f"{name}.weight"
         if self.bn == "none":
             self._scale(weight, gain)
@@ -172,7 +181,12 @@ class Writer:
         return self._add_node(op, name, [x], (channels, *out), **attributes)
 
     def _add_node(
-        self, op: str, name: str, inputs: Iterable[str], shape: tuple[int, ...], **attributes: object
+        self,
+        op: str,
+        name: str,
+        inputs: Iterable[str],
+        shape: tuple[int, ...],
+        **attributes: object,
     ) -> str:
         self.nodes.append(helper.make_node(op, list(inputs), [name], name=name, **attributes))
         self.shapes[name] = shape

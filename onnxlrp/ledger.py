@@ -4,6 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
+from onnx import TensorProto
+
 from onnxlrp.graph.graph import Value
 from onnxlrp.graph.tape import Tape
 from onnxlrp.metadata import LEDGER_COLUMNS
@@ -12,7 +15,7 @@ __all__ = ["Entry", "Ledger"]
 
 
 class Entry:
-    """One row: sums per sample, `[T*N, 1]` each."""
+    """One row: sums per sample, `[T*N, 1]` each; float64, for they run over 10^6 elements."""
 
     def __init__(self, t: Tape) -> None:
         self._tape = t
@@ -20,7 +23,8 @@ class Entry:
 
     def absorb(self, column: str, amount: Value) -> None:
         """Add the sum of an amount per sample to a column."""
-        rows = self._tape.op("Flatten", amount, axis=1)
+        wide = self._tape.op("Cast", amount, to=TensorProto.DOUBLE)
+        rows = self._tape.op("Flatten", wide, axis=1)
         self._amounts[column].append(self._tape.op("ReduceSum", rows, [1], keepdims=1))
 
     def flows(self, into: Sequence[Value], out: Sequence[Value]) -> None:
@@ -33,7 +37,7 @@ class Entry:
     def columns(self) -> list[Value]:
         """The eight columns; the last is what no formula accounts for."""
         t = self._tape
-        zero = t.op("Mul", self._amounts["in"][0], 0.0)
+        zero = t.op("Mul", self._amounts["in"][0], np.array(0, dtype=np.float64))
         totals = [self._sum(name) or zero for name in LEDGER_COLUMNS[:-1]]
         rest = totals[0]
         for total in totals[1:]:
@@ -77,5 +81,5 @@ class Ledger:
         """All rows as one value, `[T*N, nodes, 8]`."""
         t.scope = "ledger"
         columns = [column for _, entry in self._rows for column in entry.columns()]
-        joined = t.op("Concat", *columns, axis=1)
+        joined = t.op("Cast", t.op("Concat", *columns, axis=1), to=TensorProto.FLOAT)
         return t.op("Reshape", joined, [-1, len(self._rows), len(LEDGER_COLUMNS)])

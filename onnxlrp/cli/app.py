@@ -58,8 +58,8 @@ def describe(error: BaseException) -> str:
     """Return the text of an error on one line."""
     if isinstance(error, MemoryError):
         return "out of memory: use a smaller input or --batch-size 1"
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"'{error.filename}': {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"'{error.filename}': {error.strerror}" if error.filename else error.strerror
     return " ".join(str(error).split()) or type(error).__name__
 
 

@@ -17,6 +17,7 @@ from onnxlrp.errors import InputError
 from onnxlrp.metadata import TARGET
 from onnxlrp.render import COLORS, Style
 from onnxlrp.runtime import Explainer, Result
+from onnxlrp.runtime.providers import check_providers
 
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -103,20 +104,27 @@ def open_explainer(options: argparse.Namespace) -> Explainer:
     Raises:
         InputError: Method options for a graph that is compiled already.
     """
+    check_providers(options.provider or ())
     if not is_explanation_graph(options.model):
-        return Explainer(_compiled(options), options.provider)
+        return _opened(_compiled(options), options)
     given = given_method(options)
     if given:
         raise InputError(
             f"'{options.model}' is compiled already, {given[0]} has no effect: pass it to "
             "`onnxlrp compile`, or explain the source model"
         )
-    explain = Explainer(options.model, options.provider)
+    explain = _opened(options.model, options)
     if options.target is not None and TARGET not in explain.signature.extra:
         raise InputError(
             f"'{options.model}' was compiled for the target '{explain.metadata.target}': --target "
             "needs one compiled with --target input"
         )
+    return explain
+
+
+def _opened(model: str | bytes, options: argparse.Namespace) -> Explainer:
+    explain = Explainer(model, options.provider)
+    check_providers(options.provider or (), explain.providers)
     return explain
 
 

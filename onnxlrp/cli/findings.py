@@ -25,6 +25,7 @@ class Finding:
         score: The value whose relevance was shared out; None where unknown.
         relevance: Sum of the relevance of all explained inputs.
         composite: The method.
+        output: Name of the explained output.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Finding:
     score: float | None
     relevance: float
     composite: str
+    output: str
 
     @property
     def conservation(self) -> float | None:
@@ -47,14 +49,19 @@ class Finding:
             numbers.append(("explained score f", _number(self.score)))
         numbers.append(("sum of relevance R", _number(self.relevance)))
         if self.conservation is not None:
-            numbers.append(("conservation R / f", f"{self.conservation:.4f}"))
+            numbers.append(("conservation R / f", f"{self.conservation:.4g}"))
         target = f"target {self.target}, " if self.target else ""
         return Caption(
             title=self.label or (f"class {self.target}" if self.top else self.name),
             subtitle=f"{self.name}: {target}composite {self.composite}",
             top=tuple((label, _score(score, share), share) for label, score, share in self.top),
+            heading=f"output '{self.output}'" + ("" if self._probable else " (bars: softmax)"),
             numbers=tuple(numbers),
         )
+
+    @property
+    def _probable(self) -> bool:
+        return all(score == share for _, score, share in self.top)
 
     def text(self) -> str:
         """Return the lines that are printed."""
@@ -98,7 +105,7 @@ class Reader:
         output = np.asarray(result.outputs[self.metadata.output], np.float64)
         scores = output[index] if output.ndim else output
         target = _index(result, index)
-        classes = scores.reshape(-1) if scores.size and scores.size == max(scores.shape) else None
+        classes = scores.reshape(-1) if scores.size == max((1, *scores.shape)) else None
         total = sum(float(np.sum(result.relevance[key][index])) for key in self._inputs(result))
         return Finding(
             name=name,
@@ -108,6 +115,7 @@ class Reader:
             score=self._score(result, index, scores, target),
             relevance=total,
             composite=str(self.metadata.composite.get("name", "")),
+            output=self.metadata.output,
         )
 
     def _inputs(self, result: Result) -> list[str]:

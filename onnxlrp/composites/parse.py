@@ -212,7 +212,7 @@ def _rule(name: str, given: dict[str, object], index: int) -> AnyRule:
     if unknown:
         raise CompositeError(f"row {index}: {name} has no parameter {', '.join(sorted(unknown))}")
     try:
-        return rule(**given)  # type: ignore[arg-type]
+        return rule(**given)
     except TypeError as error:
         raise CompositeError(f"row {index}: {name}: {error}") from error
 

@@ -126,7 +126,7 @@ def _deep_taylor(o: Options) -> tuple[Row, ...]:
 def _montavon(o: Options) -> tuple[Row, ...]:
     tiny = Stabilizer(epsilon=o.epsilon)
     gamma = Gamma(gamma=o.gamma, stabilizer=tiny, negative_input="ignore")
-    upper = Epsilon(stabilizer=Stabilizer(epsilon=o.epsilon, mode="unsigned", rms=0.25))
+    upper = Epsilon(stabilizer=Stabilizer(epsilon=o.epsilon, rms=0.25))
     return lrp_rows(
         o,
         SCALING,

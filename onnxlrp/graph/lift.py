@@ -35,6 +35,7 @@ def _standard_opset(model: ModelProto) -> int:
 
 
 def check_operators(model: ModelProto) -> None:
+    """Refuse opsets out of range and standard operators that ONNX does not have."""
     opset = _standard_opset(model)
     if opset < OLDEST:
         raise ModelError(
@@ -53,8 +54,8 @@ def check_operators(model: ModelProto) -> None:
                 onnx.defs.get_schema(node.op_type, opset, "")
             except onnx.defs.SchemaError as error:
                 raise UnsupportedOp(
-                    f"node '{node.name}' ({node.op_type}, opset {opset}): ONNX has no such operator "
-                    "at this opset; export again or replace the node"
+                    f"node '{node.name}' ({node.op_type}, opset {opset}): ONNX has no such "
+                    "operator at this opset; export again or replace the node"
                 ) from error
 
 

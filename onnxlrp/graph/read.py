@@ -51,11 +51,13 @@ def _parsed(model: ModelProto, where: str) -> ModelProto:
 
 
 def one_line(error: Exception) -> str:
+    """The text of a library's exception on one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return " ".join(lines)[:300] or type(error).__name__
 
 
 def check_external(model: ModelProto, folder: str) -> None:
+    """Refuse external data that is missing, truncated or outside of the model's folder."""
     root = Path(folder or ".").resolve()
     for tensor in _tensors(model.graph):
         if tensor.data_location != TensorProto.EXTERNAL:

@@ -9,60 +9,18 @@ from onnxlrp.graph.graph import Graph, Node, Value
 
 __all__ = ["Signs"]
 
-ALWAYS = frozenset(
-    [
-        "Abs",
-        "Exp",
-        "GlobalLpPool",
-        "HardSigmoid",
-        "LpPool",
-        "ReduceL1",
-        "ReduceL2",
-        "ReduceSumSquare",
-        "Relu",
-        "Sigmoid",
-        "Softmax",
-        "Softplus",
-        "Sqrt",
-        "ThresholdedRelu",
-    ]
-)
+ALWAYS = frozenset({
+    "Abs", "Exp", "GlobalLpPool", "HardSigmoid", "LpPool", "ReduceL1", "ReduceL2",
+    "ReduceSumSquare", "Relu", "Sigmoid", "Softmax", "Softplus", "Sqrt", "ThresholdedRelu",
+})  # fmt: skip
 """Operators whose output is never negative."""
 
-FIRST = frozenset(
-    [
-        "AveragePool",
-        "Cast",
-        "Ceil",
-        "DepthToSpace",
-        "Dropout",
-        "Elu",
-        "Expand",
-        "Flatten",
-        "Floor",
-        "Gather",
-        "GlobalAveragePool",
-        "GlobalMaxPool",
-        "Identity",
-        "LRN",
-        "LeakyRelu",
-        "MaxPool",
-        "ReduceMax",
-        "ReduceMean",
-        "ReduceMin",
-        "ReduceSum",
-        "Reshape",
-        "Round",
-        "Sign",
-        "Slice",
-        "SpaceToDepth",
-        "Split",
-        "Squeeze",
-        "Tile",
-        "Transpose",
-        "Unsqueeze",
-    ]
-)
+FIRST = frozenset({
+    "AveragePool", "Cast", "Ceil", "DepthToSpace", "Dropout", "Elu", "Expand", "Flatten", "Floor",
+    "Gather", "GlobalAveragePool", "GlobalMaxPool", "Identity", "LRN", "LeakyRelu", "MaxPool",
+    "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Reshape", "Round", "Sign", "Slice",
+    "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze",
+})  # fmt: skip
 """Operators that keep the sign of their first input."""
 
 ALL = frozenset({"Add", "Concat", "Div", "Mean", "Min", "Mul", "Sum"})

@@ -23,6 +23,7 @@ def draw_bars(
     caption: Caption,
 ) -> Image.Image:
     """Draw relevance `[F]` as bars, sorted by size, with names and values of the features."""
+    relevance = relevance + 0.0  # no -0
     order = np.argsort(-np.abs(relevance), kind="stable")[:_MAX_BARS]
     names = [_name(int(k), values, features) for k in order]
     rest = len(relevance) - len(order)

@@ -30,12 +30,14 @@ class Caption:
         title: What was predicted.
         subtitle: How it was explained.
         top: Best classes: name, score in words, length of the bar in [0, 1].
+        heading: What the scores of the best classes are.
         numbers: Names and values.
     """
 
     title: str = ""
     subtitle: str = ""
     top: tuple[tuple[str, str, float], ...] = ()
+    heading: str = ""
     numbers: tuple[tuple[str, str], ...] = ()
 
     def __bool__(self) -> bool:
@@ -99,10 +101,13 @@ def make_page(panels: Sequence[Image.Image], caption: Caption) -> Image.Image:
 
 def draw_side(caption: Caption) -> Image.Image:
     """Draw the column of numbers: best classes with bars, then names and values."""
-    height = 46 * len(caption.top) + 30 * len(caption.numbers) + 16
+    height = 46 * len(caption.top) + 30 * len(caption.numbers) + 40
     side = Image.new("RGB", (SIDE, height), PAPER)
     draw = ImageDraw.Draw(side)
     y = 0
+    if caption.top and caption.heading:
+        write(draw, (0, y), fit_text(caption.heading, 13, SIDE), 13, FAINT)
+        y += 22
     for label, value, share in caption.top:
         room = SIDE - text_width(value, 15) - 12
         write(draw, (0, y), fit_text(label, 15, room))

@@ -72,7 +72,7 @@ def _stretched(array: Floats) -> npt.NDArray[np.uint8]:
 
 def _panel_size(size: tuple[int, int], panel: int) -> tuple[int, int]:
     factor = panel / max(size)
-    if factor > 1.5:
+    if factor >= 3:
         factor = round(factor)
     return max(round(size[0] * factor), 1), max(round(size[1] * factor), 1)
 
@@ -80,7 +80,7 @@ def _panel_size(size: tuple[int, int], panel: int) -> tuple[int, int]:
 def _scaled(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     if size[0] >= image.width * 3:
         return image.resize(size, Image.Resampling.NEAREST)
-    return image.resize(size, Image.Resampling.LANCZOS)
+    return image.resize(size, Image.Resampling.BICUBIC)
 
 
 def _filter(values: Floats, picture: Image.Image) -> Image.Resampling:

@@ -27,7 +27,7 @@ class Style:
     kind: Kind | None = None
     layout: str | None = None
     plain: bool = False
-    panel: int = 360
+    panel: int = 400
 
     def __post_init__(self) -> None:
         if self.colors not in COLORS:

@@ -14,7 +14,7 @@ from typing import Final, Protocol, TypeAlias
 
 import numpy as np
 
-from onnxlrp.errors import ModelError, RuntimeMissing
+from onnxlrp.errors import InputError, ModelError, RuntimeMissing
 from onnxlrp.runtime.result import Array
 
 Provider: TypeAlias = str | tuple[str, Mapping[str, object]]
@@ -140,6 +140,19 @@ def open_session(source: str | bytes, providers: Sequence[Provider] | None = Non
         raise ModelError(f"ONNX Runtime cannot load {where}: {one_line(error)}") from error
     _log.info("providers: %s", ", ".join(session.get_providers()))
     return session
+
+
+def check_providers(asked: Sequence[str], used: Sequence[str] | None = None) -> None:
+    """Check that providers asked for by name exist, or, given those in use, that they work.
+
+    Raises:
+        InputError: A provider is not part of the installed ONNX Runtime, or does not work here.
+    """
+    known = import_runtime().get_available_providers() if used is None else used
+    for name in asked:
+        if name not in known:
+            state = "not part of the installed ONNX Runtime" if used is None else "not working here"
+            raise InputError(f"provider '{name}' is {state}; there is {', '.join(known)}")
 
 
 @functools.cache

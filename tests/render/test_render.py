@@ -62,7 +62,7 @@ def test_plain_picture_has_one_pixel_per_value(relevance):
 def test_page_of_a_picture(colors):
     page = render(MAP, PHOTO, style=Style(colors=colors), caption=CAPTION)
     alone = render(MAP, style=Style(colors=colors))
-    assert page.width > 3 * 360
+    assert page.width > 3 * 400
     assert alone.width < page.width / 2
     assert np.asarray(page).std() > 10
 

@@ -80,7 +80,10 @@ def _backward(
 def _zennit() -> Any:
     """Import zennit, also where torchvision, which it needs for its canonizers only, is missing."""
     if "torchvision" not in sys.modules and importlib.util.find_spec("torchvision") is None:
-        classes = {"BasicBlock": type("BasicBlock", (), {}), "Bottleneck": type("Bottleneck", (), {})}
+        classes = {
+            "BasicBlock": type("BasicBlock", (), {}),
+            "Bottleneck": type("Bottleneck", (), {}),
+        }
         for name in ("torchvision", "torchvision.models", "torchvision.models.resnet"):
             sys.modules[name] = ModuleType(name)
         vars(sys.modules["torchvision.models.resnet"]).update(classes)

@@ -45,7 +45,7 @@ def otsuki_relevance(
     preset: str,
     dtype: torch.dtype = torch.float64,
 ) -> NDArray[np.floating]:
-    """Return the relevance of `x` `[N, 3, H, W]` for the likeliest class, started at its probability.
+    """Return the relevance of `x` `[N, 3, H, W]` for the likeliest class, from its probability on.
 
     `preset` is "otsuki:split=symmetric|ratio,identity=true|false,bn=fold|identity".
     """
@@ -109,52 +109,53 @@ def _forward(net: Net, x: Tensor) -> None:
 
 
 def _value(node: NodeProto, operands: list[Tensor], parameters: list[Tensor]) -> Tensor:
-    x = operands[0]
+    x, *other = operands
     match node.op_type:
         case "Conv":
-            return _conv(node, x, *parameters)
+            y = _conv(node, x, *parameters)
         case "BatchNormalization":
             scale, shift, mean, var = (p[:, None, None] for p in parameters)
             epsilon = helper.get_node_attr_value(node, "epsilon")
-            return (x - mean) * scale / torch.sqrt(var + epsilon) + shift
+            y = (x - mean) * scale / torch.sqrt(var + epsilon) + shift
         case "Gemm":
-            return functional.linear(x, *parameters)
+            y = functional.linear(x, *parameters)
         case "Relu":
-            return x.clamp(min=0)
+            y = x.clamp(min=0)
         case "Add":
-            return x + operands[1]
+            y = x + other[0]
         case "MaxPool":
-            return functional.max_pool2d(x, *_window(node))
+            y = functional.max_pool2d(x, *_window(node))
         case "GlobalAveragePool":
-            return x.mean((2, 3), keepdim=True)
+            y = x.mean((2, 3), keepdim=True)
         case "Flatten":
-            return x.flatten(1)
-    raise ValueError(f"a ResNet has no {node.op_type}")
+            y = x.flatten(1)
+        case _:
+            raise ValueError(f"a ResNet has no {node.op_type}")
+    return y
 
 
 def _backward(net: Net, method: Method, node: NodeProto, r: Tensor) -> tuple[Tensor, ...]:
     """Return the relevance of every live input of a node."""
+    if node.op_type == "Add":
+        return _split(net, method, node, r)
     x = net.values[node.input[0]]
     match node.op_type:
         case "Conv":
             weight = net.parameters[node.input[1]].clamp(min=0)
-            if node.input[0] == net.image:
-                x = torch.ones_like(x)
+            x = torch.ones_like(x) if node.input[0] == net.image else x
             message = r / (_conv(node, x, weight) + EPSILON)
-            return (x * _transposed(node, message, weight, x.shape),)
+            r = x * _transposed(node, message, weight, x.shape)
         case "Gemm":
             weight = net.parameters[node.input[1]].clamp(min=0)
-            return (x * ((r / (x @ weight.T + EPSILON)) @ weight),)
+            r = x * ((r / (x @ weight.T + EPSILON)) @ weight)
         case "GlobalAveragePool":
             size = x.shape[2] * x.shape[3]
-            return (x * (r / (x.mean((2, 3), keepdim=True) + EPSILON)) / size,)
+            r = x * (r / (x.mean((2, 3), keepdim=True) + EPSILON)) / size
         case "MaxPool":
             message = r / (functional.avg_pool2d(x, 2) + EPSILON)
-            return (x * message.repeat_interleave(2, 2).repeat_interleave(2, 3) / 4,)
-        case "Add":
-            return _split(net, method, node, r)
+            r = x * message.repeat_interleave(2, 2).repeat_interleave(2, 3) / 4
         case "Flatten":
-            return (r.reshape(x.shape),)
+            r = r.reshape(x.shape)
     return (r,)
 
 

@@ -32,6 +32,7 @@ class TorchNet(nn.Module):
         }
         self.steps: list[tuple[str | None, list[str], str]] = []
         self.node_names: dict[str, str] = {}
+        make = {**_MODULES, "Add": lambda *_: (add or Plus)()}
         makers: dict[str, str] = {}
         for node in graph.node:
             name = node.name.replace(".", "_")
@@ -44,9 +45,7 @@ class TorchNet(nn.Module):
                 makers[output] = makers[live[0]]
                 self.steps = [(n, i, output if o == live[0] else o) for n, i, o in self.steps]
             else:
-                known = node.op_type != "Add"
-                make = _MODULES[node.op_type] if known else lambda *_: add() if add else Plus()
-                self.add_module(name, make(node, parameters, rank))
+                self.add_module(name, make[node.op_type](node, parameters, rank))
                 self.node_names[name] = node.name
                 makers[output] = name
                 self.steps.append((name, live, output))
@@ -113,7 +112,9 @@ def _convolution(node: NodeProto, parameters: Parameters, rank: int) -> nn.Modul
     first, second = weight.shape[0], weight.shape[1] * group
     channels = (first, second) if node.op_type == "ConvTranspose" else (second, first)
     window = _window(attributes, dilation=True)
-    module = getattr(nn, f"{node.op_type}{rank}d")(*channels, kernel, **window, groups=group, bias=bool(bias))
+    module = getattr(nn, f"{node.op_type}{rank}d")(
+        *channels, kernel, **window, groups=group, bias=bool(bias)
+    )
     return _set(module, weight=weight, **({"bias": bias[0]} if bias else {}))
 
 

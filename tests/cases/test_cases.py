@@ -1,0 +1,58 @@
+"""Every real model of these families with every preset."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import zoo  # noqa: E402
+
+from onnxlrp import compile  # noqa: A004, E402
+from onnxlrp.composites import PRESETS  # noqa: E402
+from onnxlrp.plan import Request, plan  # noqa: E402
+
+NAMES = zoo.names()
+ALL = ("auto", *(preset.name for preset in PRESETS))
+PREDICTION = 1e-5
+"""Of max|y|, both graphs optimised: fusions differ where a value has a second consumer."""
+
+CLOSES = 1e-5
+"""Of sum|in| per node and sample: float32 sums over up to 10^6 elements."""
+
+pytestmark = pytest.mark.skipif(not NAMES, reason="no folder of cases beside the repository")
+
+
+def relevance(outputs):
+    return next(array for name, array in outputs.items() if name.startswith("relevance/"))
+
+
+@pytest.mark.parametrize("preset", ALL)
+@pytest.mark.parametrize("name", NAMES)
+def test_prediction_and_ledger(name, preset):
+    case = zoo.case(name)
+    graph = compile(case.path, composite=preset, ledger=True, probes=["*"])
+    feeds = case.sample()
+    bare = zoo.run(graph.model, feeds, optimise=False)
+    plain = zoo.run(zoo.lifted(name), feeds, optimise=False)
+    for key in case.expected:
+        assert np.array_equal(bare[key], plain[key])
+    fast, source = zoo.run(graph.model, feeds), zoo.run(zoo.lifted(name), feeds)
+    for key, value in source.items():
+        assert np.abs(fast[key] - value).max() <= PREDICTION * np.abs(value).max()
+        assert np.abs(fast[key] - case.expected[key][0]).max() <= PREDICTION * np.abs(value).max()
+    assert all(np.isfinite(array).all() for array in fast.values())
+    assert relevance(fast).any()
+    assert_closed(case, preset, graph, fast)
+
+
+def assert_closed(case, preset, graph, outputs):
+    planned = plan(case.path, Request(composite=preset))
+    sites = {site.name: site for site in planned.kinds}
+    rows = zip(graph.metadata.ledger, outputs["ledger"][0], strict=True)
+    for name, row in rows:
+        arrived = [outputs.get(f"relevance/{v.name}") for v in sites[name].outputs if v is not None]
+        size = sum(float(np.abs(array).sum()) for array in arrived if array is not None)
+        assert abs(row[7]) <= CLOSES * size, f"{name}: {row} of {size}"
