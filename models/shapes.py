@@ -84,7 +84,8 @@ def _colour(rng: Generator, saturation: float | None = None, value: float | None
 
 def _shading(rng: Generator, u: Array, v: Array) -> Array:
     angle = rng.uniform(0, 2 * np.pi)
-    return 0.9 + 0.25 * (np.cos(angle) * (u - 32) + np.sin(angle) * (v - 32)) / 32
+    along, _ = _turned(u - SCENE / 2, v - SCENE / 2, angle)
+    return 0.9 + 0.25 * along / (SCENE / 2)
 
 
 def _paint(picture: Array, distance: Array, colour: Array, pixel: float) -> Array:

@@ -1,11 +1,11 @@
 """Writes a feed-forward ONNX network node by node; parameters are seeded or given."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 OPSET = 21
 IR_VERSION = 10
@@ -186,7 +186,7 @@ class Writer:
         name: str,
         inputs: Iterable[str],
         shape: tuple[int, ...],
-        **attributes: object,
+        **attributes: Any,
     ) -> str:
         self.nodes.append(helper.make_node(op, list(inputs), [name], name=name, **attributes))
         self.shapes[name] = shape
@@ -246,5 +246,5 @@ def _window(
     return window if dilation is None else window | {"dilations": [dilation] * rank}
 
 
-def _value(name: str, shape: Sequence[int]) -> object:
+def _value(name: str, shape: Sequence[int]) -> ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *shape])

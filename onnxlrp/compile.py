@@ -9,6 +9,7 @@ from importlib.metadata import version as installed_version
 
 import numpy as np
 from onnx import ModelProto, TensorProto, checker, numpy_helper
+from onnx.shape_inference import InferenceError
 
 from onnxlrp import outputs
 from onnxlrp.composites.base import STARTS
@@ -237,7 +238,7 @@ def _pictures(
 def _ledger_output(planned: Plan, book: Ledger) -> Value:
     t, first = planned.tape, planned.inputs[0]
     table = outputs.spread_targets(t, book.table(t))
-    batch = first.shape[0] if first.shape else None
+    batch = first.shape[0] if first.shape and t.batched else 1
     shape = outputs.with_targets(t, (batch, len(book.names), len(LEDGER_COLUMNS)))
     return t.named(LEDGER, table, Value(LEDGER, TensorProto.FLOAT, shape))
 
@@ -255,5 +256,5 @@ def _check_model(model: ModelProto) -> None:
         return
     try:
         checker.check_model(model, full_check=True)
-    except (checker.ValidationError, ValueError, RuntimeError) as error:
+    except (checker.ValidationError, InferenceError, ValueError, RuntimeError) as error:
         raise ModelError(f"the explanation graph is not valid ONNX: {error}") from error

@@ -24,8 +24,8 @@ class Entry:
     def absorb(self, column: str, amount: Value) -> None:
         """Add the sum of an amount per sample to a column."""
         wide = self._tape.op("Cast", amount, to=TensorProto.DOUBLE)
-        rows = self._tape.op("Flatten", wide, axis=1)
-        self._amounts[column].append(self._tape.op("ReduceSum", rows, [1], keepdims=1))
+        total = self._tape.op("ReduceSum", self._tape.rows(wide), [1], keepdims=1)
+        self._amounts[column].append(total)
 
     def flows(self, into: Sequence[Value], out: Sequence[Value]) -> None:
         """State the relevance that arrived and the relevance that left."""

@@ -100,6 +100,7 @@ def plan(model: Source, request: Request) -> Plan:
     output = _output(graph, live, request)
     kinds = _on_path(live, output.explained)
     inputs = _reached(candidates, kinds, output, request.inputs)
+    t.batched = _has_batch(output.value, inputs)
     composite = parse(request.composite, request.split, kinds)
     return Plan(graph, t, view, kinds, composite, assign(composite, kinds), inputs, output)
 
@@ -149,6 +150,13 @@ def _output(graph: Graph, kinds: Mapping[Site, Kind], request: Request) -> Outpu
     if request.keep_softmax or before not in live:
         return Output(value, value)
     return Output(value, before, stepped)
+
+
+def _has_batch(value: Value, inputs: Sequence[Value]) -> bool:
+    """Whether axis 0 of the output is the batch: symbolic, 1, or as long as that of an input."""
+    dim = value.shape[0] if value.shape else None
+    leading = [item.shape[0] for item in inputs if item.shape]
+    return value.shape != () and (not isinstance(dim, int) or dim == 1 or dim in leading)
 
 
 def _no_path(kinds: Mapping[Site, Kind]) -> str:

@@ -63,7 +63,7 @@ def parse_target(
     mode, *rest = text.split(":")
     fixed = tuple(position or ())
     if mode in {"argmax", "seed"} and not rest:
-        return Target(mode, position=fixed, text=text)
+        return Target(mode, position=fixed, text=text + _at(fixed))
     if mode == "input" and len(rest) <= 1:
         count = _index(rest[0], text)[0] if rest else 1
         if count < 1:
@@ -76,6 +76,10 @@ def parse_target(
     if not rest:
         return Target("index", (_index(mode, text),), text=text)
     raise InputError(f"target '{text}' is not one of {', '.join(MODES)} with its indices")
+
+
+def _at(position: Index) -> str:
+    return "@" + ",".join(map(str, position)) if position else ""
 
 
 def _index(part: str, text: str) -> Index:
@@ -131,9 +135,16 @@ class _Rows:
 
     def __init__(self, t: Tape, output: Output) -> None:
         self._tape, self._output = t, output
+        self.name = output.value.name
         self.logits = self._flat(output.explained)
         self.count = t.op("Shape", self.logits, start=1)
-        self.dims = _dims(output.value.shape, output.value.name)
+        self.lead = int(t.batched)
+        if output.value.shape is None:
+            name = output.value.name
+            raise InputError(f"the rank of output '{name}' is not known: use target seed")
+        self.shape = output.value.shape[self.lead :]
+        self.batch = output.value.shape[0] if t.batched else 1
+        self.dims = [axis for axis, dim in enumerate(self.shape) if dim != 1]
 
     @property
     def probabilities(self) -> Value:
@@ -144,14 +155,14 @@ class _Rows:
         if self._output.stepped == "LogSoftmax":
             return t.op("Exp", self._flat(y))
         axis = -1 if y.rank in {1, 3} else 1
-        return self._flat(y) if y.rank == 1 else self._rows(t.op("Softmax", t.at(y), axis=axis))
+        return self._flat(y) if y.rank == 1 else t.rows(t.op("Softmax", t.at(y), axis=axis))
 
     def best(self, position: Index) -> Value:
         """One-hot rows at the largest value; among those at a fixed leading position."""
         t = self._tape
         scores = self.logits
         if position:
-            sizes = t.op("Shape", self._output.value, start=1)
+            sizes = t.op("Shape", self._output.value, start=self.lead)
             inner = t.op("ReduceProd", t.op("Slice", sizes, [len(position)], [99]), keepdims=1)
             leading = t.op("Slice", sizes, [0], [len(position)])
             at = _flat_index(t, t.op("Reshape", list(position), [1, -1]), leading, len(position))
@@ -163,39 +174,18 @@ class _Rows:
     def one_hot(self, indices: Value) -> Value:
         """One-hot rows at indices `[M, r]`; NaN where an index is out of range."""
         t = self._tape
-        sizes = t.op("Gather", t.op("Shape", self._output.value), [axis + 1 for axis in self.dims])
+        axes = [axis + self.lead for axis in self.dims]
+        sizes = t.op("Gather", t.op("Shape", self._output.value), axes)
         flat = _flat_index(t, indices, sizes, len(self.dims))
         hit = t.op("Cast", t.op("Equal", t.op("Range", *self._span()), flat), to=1)
-        return t.op("Where", t.op("Less", flat, t.op("Reshape", 0, [1])), float("nan"), hit)
+        return t.op("Where", t.op("Less", flat, t.constant_int(0)), float("nan"), hit)
 
     def _span(self) -> tuple[Value, Value, Value]:
         t = self._tape
         return t.constant_int(0), t.op("Squeeze", self.count), t.constant_int(1)
 
     def _flat(self, value: Value) -> Value:
-        return self._rows(self._tape.at(value))
-
-    def _rows(self, value: Value) -> Value:
-        if self._output.value.rank == 1 and not _has_batch(self._tape, self._output.value):
-            return self._tape.op("Reshape", value, [1, -1])
-        return self._tape.op("Flatten", value, axis=1)
-
-
-def _has_batch(t: Tape, value: Value) -> bool:
-    """Whether axis 0 of a vector is the batch."""
-    dim = (value.shape or (None,))[0]
-    return (
-        not isinstance(dim, int)
-        or dim == 1
-        or any(source.shape and source.shape[0] == dim for source in t.graph.inputs)
-    )
-
-
-def _dims(shape: Shape | None, name: str) -> list[int]:
-    """The axes behind the batch that an index speaks of: those that are not 1."""
-    if shape is None:
-        raise InputError(f"the rank of output '{name}' is not known: use target seed")
-    return [axis for axis, dim in enumerate(shape[1:]) if dim != 1]
+        return self._tape.rows(self._tape.at(value))
 
 
 def _flat_index(t: Tape, indices: Value, sizes: Value, count: int) -> Value:
@@ -216,35 +206,32 @@ def _flat_index(t: Tape, indices: Value, sizes: Value, count: int) -> Value:
 
 def _constant(t: Tape, rows: _Rows, index: Index) -> Value:
     """A fixed index as `[1, r]`, checked against the sizes that are known."""
-    shape = (rows._output.value.shape or ())[1:]
-    own = rows.dims
-    if len(index) == len(shape):
-        index = tuple(i for axis, i in enumerate(index) if axis in own)
-    if len(index) == 1 and not own:
-        own, index = [], () if index[0] in {0, -1} else index
-    if len(index) != len(own):
+    if len(index) == len(rows.shape):
+        index = tuple(number for axis, number in enumerate(index) if axis in rows.dims)
+    elif not rows.dims and index in {(0,), (-1,)}:
+        index = ()
+    if len(index) != len(rows.dims):
         raise InputError(
             f"target {','.join(map(str, index))} has {len(index)} indices; output "
-            f"'{rows._output.value.name}' {list(shape)} needs {len(own)}"
+            f"'{rows.name}' {list(rows.shape)} needs {len(rows.dims)}"
         )
-    for number, axis in zip(index, own, strict=True):
-        dim = shape[axis]
+    for number, axis in zip(index, rows.dims, strict=True):
+        dim = rows.shape[axis]
         if isinstance(dim, int) and not -dim <= number < dim:
             raise InputError(
-                f"target {number} is out of range: output '{rows._output.value.name}' has "
-                f"{dim} entries on axis {axis + 1}"
+                f"target {number} is out of range: output '{rows.name}' has {dim} entries "
+                f"on axis {axis + rows.lead}"
             )
-    return t.op("Reshape", list(index), [1, len(own)])
+    return t.op("Reshape", list(index), [1, len(rows.dims)])
 
 
 def _from_input(t: Tape, rows: _Rows, count: int) -> tuple[Value, tuple[Value, ...]]:
     """The graph input `target`: `[N]`, `[N, r]`, `[N, T]` or `[N, T, r]`."""
     width = len(rows.dims)
-    batch = (rows._output.value.shape or (None,))[0]
-    shape: Shape = (batch, *([count] if count > 1 else []), *([width] if width > 1 else []))
+    shape: Shape = (rows.batch, *([count] if count > 1 else []), *([width] if width > 1 else []))
     given = t.graph.declare(Value(TARGET, TensorProto.INT64, shape, variable=True))
     if width == 0:
-        raise InputError(f"output '{rows._output.value.name}' has one entry: no target to choose")
+        raise InputError(f"output '{rows.name}' has one entry: no target to choose")
     cube = t.op("Reshape", given, [-1, count, width])
     ordered = t.op("Transpose", cube, perm=[1, 0, 2]) if count > 1 else cube
     return rows.one_hot(t.op("Reshape", ordered, [-1, width])), (given,)

@@ -7,6 +7,7 @@ Without an option the table is printed; `--check` fails when README.md holds ano
 import argparse
 import ast
 import inspect
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -35,9 +36,10 @@ def table() -> str:
 
 
 def summary(function: Describe) -> str:
-    """Return the first sentence of what a declaration says."""
-    text = inspect.getdoc(function) or ""
-    return text.split("\n\n")[0].replace("\n", " ").replace("|", "\\|").rstrip(".")
+    """Return what a declaration says of the forward map, or else its first sentence."""
+    text = (inspect.getdoc(function) or "").split("\n\n")[0].replace("\n", " ")
+    text = re.split(r"(?:^|\. )(?:Adjoint|Derivative): ", text.removeprefix("Forward: "))[0]
+    return text.replace("|", "\\|").rstrip(".")
 
 
 def kinds_of(function: Describe, seen: frozenset[object] = frozenset()) -> list[str]:

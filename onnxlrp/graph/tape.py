@@ -33,6 +33,7 @@ class Tape:
         targets: Number T of relevance seeds per sample.
         scope: Name of the deployed node on whose behalf nodes are emitted.
         losses: Receives absorbed relevance where a ledger is asked for, else None.
+        batched: Whether axis 0 of the values is the batch.
     """
 
     def __init__(self, graph: Graph, targets: int = 1) -> None:
@@ -40,6 +41,7 @@ class Tape:
         self.targets = targets
         self.signs = Signs(graph)
         self.scope = "graph"
+        self.batched = True
         self.losses: Losses | None = None
         self.constants: dict[bytes, Value] = {}
         self._known: dict[object, tuple[Value, ...]] = {}
@@ -125,6 +127,12 @@ class Tape:
             self._require_batch(like)
             dims[0] = dims[0] * self.targets if isinstance(dims[0], int) else None
         return self.op("Reshape", relevance, [d if isinstance(d, int) else -1 for d in dims])
+
+    def rows(self, value: Value) -> Value:
+        """One row per sample: `[N, ...]` -> `[N, K]`; a model without a batch has one sample."""
+        if not self.batched:
+            return self.op("Reshape", value, [1, -1])
+        return self.op("Flatten", value, axis=1)
 
     def zeros(self, like: Value) -> Value:
         """Return zero relevance for a forward value."""

@@ -53,6 +53,7 @@ RULES: tuple[type[Rule], ...] = (  # type: ignore[type-arg]
 )
 
 __all__ = [
+    "RULES",
     "AlphaBeta",
     "AnyRule",
     "Average",
@@ -68,7 +69,6 @@ __all__ = [
     "Moved",
     "Pass",
     "Proportional",
-    "RULES",
     "Ratio",
     "Rule",
     "SignalOnly",

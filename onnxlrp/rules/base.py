@@ -93,7 +93,7 @@ class Stabilizer:
     def _size(self, t: Tape, z: Value) -> Value:
         if not self.rms:
             return t.scalar(self.epsilon)
-        rows = t.op("Flatten", t.op("Mul", z, z), axis=1)
+        rows = t.rows(t.op("Mul", z, z))
         mean = t.op("Sqrt", t.op("ReduceMean", rows, [1], keepdims=1))
         size = t.op("Add", t.op("Mul", mean, self.rms), self.epsilon)
         rank = t.op("Shape", t.op("Shape", z))

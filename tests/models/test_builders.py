@@ -65,5 +65,5 @@ def test_given_weights_replace_drawn_ones() -> None:
     weight = np.zeros((10, 32), np.float32)
     model = builders.mlp(weights={"head.weight": weight}, bias=False)
     assert not run(model).any()
-    with pytest.raises(ValueError, match="'head.weight' has shape"):
+    with pytest.raises(ValueError, match=r"'head\.weight' has shape"):
         builders.mlp(weights={"head.weight": weight.T})

@@ -48,7 +48,7 @@ GEMMS = (
         w=(5, 4),
         linear=True,
     ),
-    pair("gemm only c", "y = Gemm<beta = 2.0>(w, v, x)", (3, 5), None, w=(3, 4), v=(4, 5), linear=True),
+    pair("gemm only c", "y = Gemm<beta = 2.0>(w, v, x)", (3, 5), None, w=(3, 4), v=(4, 5), linear=True, batch=False),
     *(
         pair(
             f"gemm both {a}{b}",
@@ -95,32 +95,38 @@ MATMULS = (
 
 CONSTANT = (
     *(
-        linear(f"{op.lower()} {order} {shape}", f"y = {op}({order})", (2, 3, 2), w=shape)
+        linear(
+            f"{op.lower()} {order} {shape}",
+            f"y = {op}({order})",
+            (2, 3, 2),
+            w=shape,
+            batch=shape[0] != 2,
+        )
         for op in ("Add", "Sub", "Mul")
         for order in ("x, w", "w, x")
-        for shape in ((3, 1), (2,), (2, 3, 2), (1, 3, 2))
+        for shape in ((3, 1), (1, 2), (2, 3, 2), (1, 3, 2))
     ),
     *(
         linear(f"div x, w {shape}", "y = Div(x, w)", (2, 3, 2), w=shape)
-        for shape in ((3, 1), (2,), (2, 3, 2))
+        for shape in ((3, 1), (1, 2), (1, 3, 2))
     ),
     case("div w, x", "y = Div(w, x)", (2, 3, 2), w=(3, 1), sample="positive"),
     linear("mul scalar", "y = Mul(x, w)", (2, 3), w=0.5),
     linear("add scalar", "y = Add(w, x)", (2, 3), w=0.5),
     linear("add widens", "y = Add(x, w)", (3,), w=(2, 3), batch=False),
-    linear("sub widens", "y = Sub(w, x)", (3, 1), w=(3, 4)),
+    linear("sub widens", "y = Sub(w, x)", (3, 1), w=(4,)),
     linear("mul widens", "y = Mul(w, x)", (2, 1), w=(2, 1, 3), batch=False),
     linear("div widens", "y = Div(x, w)", (2, 3), w=(2, 2, 3), batch=False),
-    linear("sum constant", "y = Sum(x, w, v)", (2, 3), w=(2, 3), v=(3,)),
+    linear("sum constant", "y = Sum(x, w, v)", (2, 3), w=(1, 3), v=(3,)),
     linear("mean constant", "y = Mean(w, x)", (2, 3), w=(3,)),
     linear("neg", "y = Neg(x)", (2, 3)),
     case("pow 2", "y = Pow(x, p)", (2, 3), p=2.0),
     case("pow 3", "y = Pow(x, p)", (2, 3), p=3.0),
     case("pow root", "y = Pow(x, p)", (2, 3), p=0.5, sample="positive"),
     case("pow int", "y = Pow(x, p)", (2, 3), p=np.array(3, dtype=np.int64)),
-    case("pow widens", "y = Pow(x, p)", (2, 3), p=TABLE, sample="positive"),
+    case("pow widens", "y = Pow(x, p)", (2, 3), p=TABLE, sample="positive", batch=False),
     case("pow broadcasts", "y = Pow(x, p)", (3,), p=TABLE, sample="positive", batch=False),
-    linear("affine 7", "a = Mul(x, w) y = Add(a, v)", (2, 3), w=(3,), v=(2, 3), opset=7),
+    linear("affine 7", "a = Mul(x, w) y = Add(a, v)", (2, 3), w=(3,), v=(1, 3), opset=7),
 )
 
 SHAPES = (

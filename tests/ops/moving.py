@@ -75,7 +75,7 @@ RESHAPES = (
 )
 
 COPIES = (
-    linear("expand", "y = Expand(x, s)", (2, 1, 3), s=[2, 4, 3], fixed=("x1",)),
+    linear("expand", "y = Expand(x, s)", (2, 1, 3), s=[2, 4, 3], fixed=("x1",), batch=False),
     linear("expand symbol", "y = Expand(x, s)", (2, 1, 3), s=[1, 4, 1]),
     linear("expand rank", "y = Expand(x, s)", (3, 1), s=[2, 3, 4], batch=False),
     linear("expand less", "y = Expand(x, s)", (2, 3), s=[1], batch=True),
@@ -85,18 +85,13 @@ COPIES = (
     linear("gather 0", "y = Gather(x, i)", (3, 2), i=INDICES, batch=False),
     linear("gather negative", "y = Gather<axis = -1>(x, i)", (2, 3, 4), i=[-1, 0, -1]),
     linear("gather scalar", "y = Gather<axis = 1>(x, i)", (2, 3, 4), i=np.array(1)),
-    linear("gather elements", "y = GatherElements<axis = 1>(x, i)", (2, 3), i=INDICES),
+    linear("gather elements", "y = GatherElements<axis = 1>(x, i)", (2, 3), i=INDICES, batch=False),
     linear("gather elements 0", "y = GatherElements(x, i)", (3, 2), i=INDICES, batch=False),
     linear("gather nd", "y = GatherND(x, i)", (3, 2, 2), i=np.array([[0, 1], [2, 0], [2, 0]]), batch=False),
     linear("gather nd batch", "y = GatherND<batch_dims = 1>(x, i)", (2, 3, 2), i=np.array([[[0], [2]], [[1], [1]]]), batch=False),
 )
 
 AXES = {"last": [-1], "two": [1, 2], "batch": [0], "all": []}
-
-
-def _reduce(op: str, name: str, keep: int, **rest: object):
-    axes = AXES[name]
-    return f"{op} {name} {keep}", f"y = {op}<keepdims = {keep}>(x{', a' if axes else ''})", axes
 
 
 def _reductions():
