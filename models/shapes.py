@@ -135,21 +135,21 @@ def _ring(a: Array, b: Array) -> Array:
 
 
 def _star(a: Array, b: Array) -> Array:
-    """Return the distance to a five-pointed star: near each point, the further of two edges."""
+    """Return the distance to a five-pointed star: to the edge between a notch and its two points."""
     turn = 2 * np.pi / 5
     angle = np.mod(np.arctan2(b, a), turn) - turn / 2
     r = np.hypot(a, b)
-    tip, notch = np.array([np.cos(turn / 2), np.sin(turn / 2)]), np.array([0.45, 0.0])
-    edge = tip - notch
-    normal = np.array([edge[1], -edge[0]]) / np.hypot(*edge)
-    return normal[0] * (r * np.cos(angle) - notch[0]) + normal[1] * (
-        r * np.abs(np.sin(angle)) - notch[1]
-    )
+    point, notch = np.array([np.cos(turn / 2), np.sin(turn / 2)]), np.array([0.45, 0.0])
+    edge = (point - notch) / np.hypot(*(point - notch))
+    ahead, aside = r * np.cos(angle) - notch[0], r * np.abs(np.sin(angle))
+    distance: Array = edge[1] * ahead - edge[0] * aside
+    return distance
 
 
 def _polygon(a: Array, b: Array, corners: int) -> Array:
     turns = 2 * np.pi * np.arange(corners) / corners
-    return np.max([a * np.cos(t) + b * np.sin(t) for t in turns], axis=0)
+    distance: Array = np.max([a * np.cos(t) + b * np.sin(t) for t in turns], axis=0)
+    return distance
 
 
 def _distractor(rng: Generator) -> Distance:

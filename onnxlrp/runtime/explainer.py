@@ -110,7 +110,7 @@ class Explainer:
         found = self._run(
             plan, rounds(targets, port, output), targets.several and not native, progress
         )
-        indices = in_range(targets.indices, output, found[output.name].shape)
+        indices = in_range(targets.indices, output, found[output.name].shape[-len(output.shape) :])
         used = replace(targets, indices=indices, several=targets.several or native)
         return _result(found, used.array())
 

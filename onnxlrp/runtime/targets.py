@@ -133,8 +133,13 @@ def known_targets(
 
 
 def index_axes(output: Port) -> tuple[int, ...]:
-    """Return the axes that a target indexes: all behind the batch whose size is not 1."""
-    return tuple(axis for axis, dim in enumerate(output.shape) if axis and dim != 1)
+    """Return the axes that a target indexes: all behind the batch whose size is not 1.
+
+    A vector of a fixed length above 1 has no batch axis.
+    """
+    first = output.shape[0] if len(output.shape) == 1 else None
+    start = 0 if isinstance(first, int) and first > 1 else 1
+    return tuple(axis for axis, dim in enumerate(output.shape) if axis >= start and dim != 1)
 
 
 def _best(rows: Array, sizes: Sequence[int], *, exact: bool) -> npt.NDArray[np.int64] | None:
