@@ -135,7 +135,7 @@ def _ring(a: Array, b: Array) -> Array:
 
 
 def _star(a: Array, b: Array) -> Array:
-    """Return the distance to a five-pointed star: to the edge between a notch and its two points."""
+    """Return the distance to a five-pointed star: to an edge between a notch and a point."""
     turn = 2 * np.pi / 5
     angle = np.mod(np.arctan2(b, a), turn) - turn / 2
     r = np.hypot(a, b)

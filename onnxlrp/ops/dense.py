@@ -3,7 +3,7 @@
 import numpy as np
 
 from onnxlrp.errors import UnsupportedOp
-from onnxlrp.graph.graph import Value
+from onnxlrp.graph.graph import Dim, Value
 from onnxlrp.graph.tape import Tape
 from onnxlrp.graph.view import Site
 from onnxlrp.ops.kinds import Kind, LinearMap, Maybe, Product, Thunk
@@ -120,7 +120,7 @@ def _left(t: Tape, r: Value, b: Value, site: Site) -> Value:
     """R B^T, in the shape of A."""
     a, shaped = site.required(0), site.required(1)
     if shaped.rank == 1:
-        return t.op("Mul", t.op("Unsqueeze", r, [-1]), b)
+        return t.op("Mul", r if a.rank == 1 else t.op("Unsqueeze", r, [-1]), b)
     if a.rank == 1:
         r = t.op("Unsqueeze", r, [-2])
     result = t.op("MatMul", r, _swapped(t, b, shaped.rank or 2))
@@ -132,6 +132,8 @@ def _left(t: Tape, r: Value, b: Value, site: Site) -> Value:
 def _right(t: Tape, r: Value, a: Value, site: Site) -> Value:
     """A^T r, in the shape of B."""
     shaped, b = site.required(0), site.required(1)
+    if shaped.rank == 1 and b.rank == 1:
+        return t.op("Mul", r, a)
     if shaped.rank == 1:
         r, a = t.op("Unsqueeze", r, [-2]), t.op("Unsqueeze", a, [0])
     if b.rank == 1:
@@ -150,11 +152,20 @@ def _summed(t: Tape, result: Value, operand: Value, other: Value) -> Value:
     """Sum the leading axes along which the operand was broadcast."""
     mine, theirs = operand.shape or (), other.shape or ()
     extra = max(len(theirs), 2) - max(len(mine), 2)
-    axes = list(range(max(extra, 0)))
-    if axes and len(theirs) > 2:
-        result = t.op("ReduceSum", result, axes, keepdims=0)
-    for axis in range(len(mine) - 2):
-        there = axis + extra
-        if mine[axis] == 1 and there >= 0 and theirs[there] != 1:
-            result = t.op("ReduceSum", result, [axis], keepdims=1)
-    return result
+    if extra > 0:
+        result = t.op("ReduceSum", result, list(range(extra)), keepdims=0)
+    lacking = max(-extra, 0)
+    pairs = list(zip(mine[lacking:-2], theirs[max(extra, 0) : -2], strict=True))
+    ones = [axis + lacking for axis, (own, dim) in enumerate(pairs) if own == 1 and dim != 1]
+    if ones:
+        result = t.op("ReduceSum", result, ones, keepdims=1)
+    if not any(_may_differ(own, dim) for own, dim in pairs):
+        return result
+    single = t.op("Equal", t.op("Slice", t.shape(operand), [0], [-2]), [1])
+    axes = t.op("Reshape", t.op("NonZero", single), [-1])
+    return t.op("ReduceSum", result, axes, keepdims=1, noop_with_empty_axes=1)
+
+
+def _may_differ(own: Dim, dim: Dim) -> bool:
+    """Whether a symbolic axis may be 1 where that of the other factor is not."""
+    return not isinstance(own, int) and dim != 1 and (own is None or own != dim)

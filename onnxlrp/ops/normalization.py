@@ -75,14 +75,8 @@ def lrn(site: Site) -> Norm:
 
 def _over_channels(t: Tape, value: Value, x: Value, reach: tuple[int, int]) -> Value:
     """Sum over the channels from `-reach[0]` to `+reach[1]`."""
-    rows = t.op("Reshape", value, [0, 1, _channels(x), -1])
+    rows = t.op("Unsqueeze", t.op("Reshape", value, [0, 0, -1]), [1])
     size = sum(reach) + 1
     pads = [reach[0], 0, reach[1], 0]
     mean = t.op("AveragePool", rows, kernel_shape=[size, 1], pads=pads, count_include_pad=1)
     return t.reshape(t.op("Mul", mean, float(size)), x)
-
-
-def _channels(x: Value) -> int:
-    if x.shape is None or not isinstance(x.shape[1], int):
-        raise UnsupportedOp("the number of its channels is not known")
-    return x.shape[1]

@@ -50,6 +50,12 @@ class Case:
         """Load a model of this case."""
         return Reference(model) if self.reference else Session(model)
 
+    @property
+    def samplewise(self) -> bool:
+        """Whether every input and the output carry the batch, so that samples are independent."""
+        batch = {shape[:1] for shape in self.inputs.values()}
+        return self.batch and len(batch) == 1
+
     def rng(self) -> np.random.Generator:
         """A generator of its own for every case."""
         return np.random.default_rng(zlib.crc32(self.name.encode()))

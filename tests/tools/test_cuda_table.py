@@ -10,8 +10,8 @@ import onnx.parser
 import pytest
 from onnx import ModelProto, defs
 
-import onnxlrp.compile as compiler
 from models import builders
+from onnxlrp.compile import compile as compile_model
 from onnxlrp.composites.presets import PRESETS
 from onnxlrp.errors import Error
 from tools.cuda_table import missing, table
@@ -96,19 +96,19 @@ def cases() -> list[str]:
 @pytest.mark.parametrize("preset", NAMES)
 @pytest.mark.parametrize("name", MODELS)
 def test_models(name: str, preset: str) -> None:
-    graph = compiler.compile(model(name), composite=preset)
+    graph = compile_model(model(name), composite=preset)
     assert missing(graph.model) == []
 
 
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("name", MODELS)
 def test_options(name: str, option: str) -> None:
-    graph = compiler.compile(model(name), composite="epsilon-plus-flat", **OPTIONS[option])
+    graph = compile_model(model(name), composite="epsilon-plus-flat", **OPTIONS[option])
     assert missing(graph.model) == []
 
 
 def test_pictures() -> None:
-    graph = compiler.compile(model("small_cnn"), heatmap=True, image=True)
+    graph = compile_model(model("small_cnn"), heatmap=True, image=True)
     assert missing(graph.model) == []
 
 
@@ -117,7 +117,7 @@ def test_cases(case: str) -> None:
     found: dict[str, list[str]] = {}
     for preset in NAMES:
         try:
-            graph = compiler.compile(CASES / case / "model.onnx", composite=preset)
+            graph = compile_model(CASES / case / "model.onnx", composite=preset)
         except Error as error:
             if "fp16" in case:
                 pytest.skip(str(error))

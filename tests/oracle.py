@@ -1,0 +1,170 @@
+"""Every rule in float64 numpy on the dense matrix of an operator, from the published formulas.
+
+An operator y = W x + b is given as `w` `[J, I]`, `x` `[I]`, `b` `[J]`, its relevance as `r` `[J]`.
+Most rules are one matrix of contributions `c` `[J, I]` and one bias `[J]`: relevance is shared in
+proportion to the contributions, over a stabilised sum.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Relevance of the inputs, what went elsewhere, and the smallest |denominator| per output."""
+
+    relevance: Vector
+    bias: float
+    stabilizer: float
+    dead: float
+    smallest: Vector
+
+    def __add__(self, other: "Shared") -> "Shared":
+        return Shared(
+            self.relevance + other.relevance,
+            self.bias + other.bias,
+            self.stabilizer + other.stabilizer,
+            self.dead + other.dead,
+            np.minimum(self.smallest, other.smallest),
+        )
+
+
+def pos(v: Vector) -> Vector:
+    return np.maximum(v, 0)
+
+
+def neg(v: Vector) -> Vector:
+    return np.minimum(v, 0)
+
+
+def stable(z: Vector, epsilon: float = 1e-6, mode: str = "signed", rms: float = 0) -> Vector:
+    """The stabilised denominator; s(0) = +1."""
+    sign = np.where(z < 0, -1.0, 1.0)
+    epsilon = epsilon + rms * np.sqrt(np.mean(z**2))
+    return {
+        "signed": z + epsilon * sign,
+        "unsigned": z + epsilon,
+        "clip": sign * np.maximum(np.abs(z), epsilon),
+        "zero-only": np.where(z == 0, epsilon, z),
+    }[mode]
+
+
+def share(c: Vector, bias: Vector, r: Vector, **stabilizer: object) -> Shared:
+    """R_i = sum_j c_ji r_j / stable(sum_i c_ji + bias_j)."""
+    z = c.sum(axis=1) + bias
+    s = r / stable(z, **stabilizer)
+    kept = s * (stable(z, **stabilizer) - z)
+    dead = float(kept[z == 0].sum())
+    return Shared(c.T @ s, float(s @ bias), float(kept.sum()) - dead, dead, np.abs(z))
+
+
+def signed_bias(b: Vector, policy: str) -> tuple[Vector, Vector]:
+    """The bias in the positive and in the negative denominator (peer-rules 2g, item 2)."""
+    zero = np.zeros_like(b)
+    return {
+        "positive": (pos(b), neg(b)),
+        "raw": (b, zero),
+        "both": (b, b),
+        "none": (zero, zero),
+    }[policy]
+
+
+def epsilon(w, x, b, r, *, bias="raw", **stabilizer) -> Shared:
+    """x * W^T [r / stable(W x + b)]."""
+    return share(w * x, b if bias != "none" else 0 * b, r, **stabilizer)
+
+
+def alpha_beta(
+    w, x, b, r, *, alpha=1.0, beta=0.0, bias="positive", negative_input="split", **stabilizer
+) -> Shared:
+    """Alpha r over the positive, -beta r over the negative contributions; z+ is alpha 1, beta 0."""
+    split = negative_input == "split"
+    up, down = (pos(w * x), neg(w * x)) if split else (pos(w) * x, neg(w) * x)
+    above, below = signed_bias(b, bias)
+    result = share(up, above, alpha * r, **stabilizer)
+    return result + share(down, below, -beta * r, **stabilizer) if beta else result
+
+
+def follow(w, x, b, r, **stabilizer) -> Shared:
+    """Positive relevance over the positive, negative over the negative contributions."""
+    up, down = pos(w * x), neg(w * x)
+    zero = np.zeros_like(b)
+    return share(up, zero, pos(r), **stabilizer) + share(down, zero, neg(r), **stabilizer)
+
+
+def gamma(w, x, b, r, *, gamma=0.25, bias="positive", **stabilizer) -> Shared:
+    """Generalised gamma: U = W + gamma W+, V = W + gamma W-; the sign of z chooses."""
+    u, v = w + gamma * pos(w), w + gamma * neg(w)
+    above = {"positive": b + gamma * pos(b), "raw": b, "none": 0 * b}[bias]
+    below = {"positive": b + gamma * neg(b), "raw": b, "none": 0 * b}[bias]
+    z = w @ x + (b if bias != "none" else 0)
+    p = share(u * pos(x) + v * neg(x), above, r * (z > 0), **stabilizer)
+    n = share(v * pos(x) + u * neg(x), below, r * (z < 0), **stabilizer)
+    smallest = np.minimum(np.abs(z), np.where(z > 0, p.smallest, n.smallest))
+    dead = float(r[z == 0].sum())
+    return Shared(p.relevance + n.relevance, p.bias + n.bias, p.stabilizer + n.stabilizer, dead, smallest)
+
+
+def simple_gamma(w, x, b, r, *, gamma=0.25, bias="raw", **stabilizer) -> Shared:
+    """captum: x * U^T [r / stable(U x + b)], whatever the signs."""
+    above = {"positive": b + gamma * pos(b), "raw": b, "none": 0 * b}[bias]
+    return share((w + gamma * pos(w)) * x, above, r, **stabilizer)
+
+
+def z_box(w, x, b, r, *, low, high, **stabilizer) -> Shared:
+    """Contributions w x - w+ l - w- h; l, h per input; the biases cancel."""
+    return share(w * x - pos(w) * low - neg(w) * high, 0 * b, r, **stabilizer)
+
+
+def w_square(w, x, b, r, *, bias="raw", **stabilizer) -> Shared:
+    """W^2; the squared bias is in the denominator unless it is left out."""
+    return share(w**2, b**2 if bias != "none" else 0 * b, r, **stabilizer)
+
+
+def flat(w, x, b, r, **stabilizer) -> Shared:
+    """All weights 1; n counts the inputs that are no padding. `w` is the pattern of ones."""
+    return share((w != 0).astype(float), 0 * b, r, **stabilizer)
+
+
+def z_plus_flat(w, x, b, r, **stabilizer) -> Shared:
+    """z+ for an input of ones."""
+    return share(pos(w), 0 * b, r, **stabilizer)
+
+
+def proportional(parts: list[Vector], r: Vector, **stabilizer: object) -> list[Vector]:
+    """R_i = x_i r / stable(sum x)."""
+    s = r / stable(sum(parts), **stabilizer)
+    return [part * s for part in parts]
+
+
+def ratio(parts: list[Vector], r: Vector) -> list[Vector]:
+    """R_i = r |x_i| / sum |x|, 1/n where all are 0 (Otsuki et al. 2024, ratio-based)."""
+    total = sum(np.abs(part) for part in parts)
+    safe = np.where(total == 0, 1, total)
+    return [np.where(total == 0, r / len(parts), r * np.abs(part) / safe) for part in parts]
+
+
+def symmetric(parts: list[Vector], r: Vector) -> list[Vector]:
+    """R_i = r / n."""
+    return [r / len(parts) for _ in parts]
+
+
+def winner(members: NDArray[np.bool_], x: Vector, r: Vector) -> Vector:
+    """All to the first maximum among the members `[J, I]` of each window."""
+    result = np.zeros_like(x)
+    np.add.at(result, np.argmax(np.where(members, x, -np.inf), axis=1), r)
+    return result
+
+
+def norm(frozen: Vector, x: Vector, y: Vector, r: Vector, **stabilizer: object) -> Vector:
+    """x * F^T [r / stable(y)], F the map with its scale held fixed; Norm of zennit for a pool."""
+    return x * (frozen.T @ (r / stable(y, **stabilizer)))
+
+
+def passed(r: Vector) -> Vector:
+    """R' = R."""
+    return r
