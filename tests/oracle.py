@@ -15,7 +15,7 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Shared:
-    """Relevance of the inputs, what went elsewhere, and the smallest |denominator| per output."""
+    """Relevance of the inputs, what went elsewhere, and the smallest |denominator| per output (of any terms)."""
 
     relevance: Vector
     bias: float
@@ -42,7 +42,9 @@ def neg(v: Vector) -> Vector:
 
 
 def stable(z: Vector, epsilon: float = 1e-6, mode: str = "signed", rms: float = 0) -> Vector:
-    """The stabilised denominator; s(0) = +1."""
+    """The stabilised denominator; s(0) = +1. Without epsilon 0 takes nothing: its inverse is 0."""
+    if epsilon == rms == 0:
+        return np.where(z == 0, np.inf, z)
     sign = np.where(z < 0, -1.0, 1.0)
     epsilon = epsilon + rms * np.sqrt(np.mean(z**2))
     return {
@@ -57,9 +59,10 @@ def share(c: Vector, bias: Vector, r: Vector, **stabilizer: object) -> Shared:
     """R_i = sum_j c_ji r_j / stable(sum_i c_ji + bias_j)."""
     z = c.sum(axis=1) + bias
     s = r / stable(z, **stabilizer)
-    kept = s * (stable(z, **stabilizer) - z)
+    kept = r - s * z
     dead = float(kept[z == 0].sum())
-    return Shared(c.T @ s, float(s @ bias), float(kept.sum()) - dead, dead, np.abs(z))
+    size = np.where(c.any(axis=1) | (bias != 0), np.abs(z), np.inf)
+    return Shared(c.T @ s, float(s @ bias), float(kept.sum()) - dead, dead, size)
 
 
 def signed_bias(b: Vector, policy: str) -> tuple[Vector, Vector]:

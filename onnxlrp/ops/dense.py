@@ -23,7 +23,10 @@ def gemm(site: Site) -> Kind:
     transposed = [bool(site.integer("transA")), bool(site.integer("transB"))]
 
     def product(t: Tape, a: Value, b: Value, flags: list[bool]) -> Value:
-        return t.op("Gemm", a, b, alpha=alpha, transA=int(flags[0]), transB=int(flags[1]))
+        return t.op("Gemm", a, b, transA=int(flags[0]), transB=int(flags[1]))
+
+    def scaled(t: Tape, value: Value) -> Value:
+        return value if alpha == 1 else t.op("Mul", value, alpha)
 
     def left(t: Tape, r: Value, b: Value) -> Value:
         if transposed[0]:
@@ -41,7 +44,10 @@ def gemm(site: Site) -> Kind:
             operands=(a, b),
             output=site.output,
             gates=(False, False),
-            adjoints=(lambda t, r: left(t, r, t.at(b)), lambda t, r: right(t, r, t.at(a))),
+            adjoints=(
+                lambda t, r: left(t, scaled(t, r), t.at(b)),
+                lambda t, r: right(t, scaled(t, r), t.at(a)),
+            ),
         )
     x, w = (a, b) if site.is_live(0) else (b, a)
 
@@ -57,7 +63,7 @@ def gemm(site: Site) -> Kind:
         operands=(x,),
         samplewise=site.is_live(0) and not transposed[0],
         output=site.output,
-        weight=lambda t: w,
+        weight=lambda t: scaled(t, w),
         bias=_scaled_bias(site),
         forward=forward,
         adjoint=adjoint,

@@ -42,6 +42,9 @@ class Rule(ABC, Generic[K]):
 
 AnyRule = Rule[Kind]
 
+HUGE = 1e30
+"""Stands for infinity; relevance divided by it is nothing, and yet a normal number."""
+
 MODES = ("signed", "unsigned", "clip", "zero-only")
 BIASES = ("positive", "raw", "both", "none")
 NEGATIVE_INPUTS = ("split", "ignore")
@@ -58,7 +61,7 @@ class Stabilizer:
     """Keeps a denominator z away from zero; s(z) is +1 for z >= 0, else -1.
 
     Attributes:
-        epsilon: Size; not negative.
+        epsilon: Size; not negative. Without any (LRP-0) an output of 0 gives nothing: it is dead.
         mode: `signed`: z + epsilon s(z). `unsigned`: z + epsilon. `clip`: s(z) max(|z|, epsilon).
             `zero-only`: epsilon where z is 0, else z.
         rms: Adds this share of the root mean square of z over the sample to epsilon.
@@ -79,6 +82,8 @@ class Stabilizer:
 
     def apply(self, t: Tape, z: Value, sign: int = 0) -> Value:
         """Return the stabilised z; `sign` is that of z where it is known (+1, -1), else 0."""
+        if self.epsilon == self.rms == 0:
+            return t.op("Where", t.op("Equal", z, 0.0), HUGE, z)
         if self.mode == "zero-only":
             return t.op("Where", t.op("Equal", z, 0.0), self.epsilon, z)
         size = self._size(t, z)

@@ -14,9 +14,8 @@ from onnxlrp.rules.linear import (
     Pair,
     bias_of,
     like_operand,
-    negative_part,
-    positive_part,
     share,
+    signed_weights,
     weight_of,
 )
 
@@ -49,11 +48,9 @@ class ZBox(Rule[LinearMap]):
 
     def propagate(self, t: Tape, m: LinearMap, r: Relevance) -> Relevance:
         """See the class."""
-        x, w = m.operand, weight_of(t, m)
-        up = None if w is None else positive_part(t, w)
-        down = None if w is None else negative_part(t, w)
-        pairs: list[Pair] = [(t.at(x), w), (_bound(t, self.low, m), up)]
-        if w is not None and down is not None:
+        both, up, down = signed_weights(t, m)
+        pairs: list[Pair] = [(t.at(m.operand), weight_of(t, m)), (_bound(t, self.low, m), up)]
+        if both:
             pairs.append((_bound(t, self.high, m), down))
         return (share(t, m, some(r), pairs, self.stabilizer),)
 
@@ -77,7 +74,8 @@ class WSquare(Rule[LinearMap]):
     """Shares in proportion to squared weights.
 
     R_in = (W^2)^T (r / stabilised (W^2 1 + b^2)).
-    The squared bias absorbs unless `bias=none`. Source: Montavon et al. 2017, equation 9.
+    The squared bias absorbs unless `bias=none`. A map without a weight tensor (a pool) shares by
+    its own coefficients. Source: Montavon et al. 2017, equation 9.
 
     Attributes:
         stabilizer: Size and form of epsilon.
@@ -103,7 +101,8 @@ class WSquare(Rule[LinearMap]):
 class Flat(Rule[LinearMap]):
     """Shares evenly among the inputs of each output; padding takes nothing.
 
-    R_in = 1^T (r / n), n the number of inputs of an output. Conserves.
+    R_in = 1^T (r / n), n the number of inputs of an output. Conserves. A map without a weight
+    tensor (a pool) shares by its own coefficients.
     Source: Lapuschkin et al. 2019.
 
     Attributes:
@@ -136,6 +135,5 @@ class ZPlusFlat(Rule[LinearMap]):
 
     def propagate(self, t: Tape, m: LinearMap, r: Relevance) -> Relevance:
         """See the class."""
-        w = weight_of(t, m)
-        up = None if w is None else positive_part(t, w)
+        _, up, _ = signed_weights(t, m)
         return _input_free(t, m, r, up, self.stabilizer)

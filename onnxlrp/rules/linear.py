@@ -93,18 +93,22 @@ def negative_part(t: Tape, value: Value) -> Maybe:
     return None if t.signs.nonnegative(value) else t.op("Min", value, 0.0)
 
 
-def _weights(t: Tape, m: LinearMap) -> tuple[bool, Maybe, Maybe]:
+def signed_weights(t: Tape, m: LinearMap) -> tuple[bool, Maybe, Maybe]:
     """Whether there are negative weights, then W+ and W-."""
     w = weight_of(t, m)
     if w is None:
-        if not m.positive:
-            raise RuleError(
-                f"the map to '{m.output.name}' has weights of both signs that are no tensor: "
-                "give it Epsilon"
-            )
+        require_positive(m)
         return False, None, None
     negative = negative_part(t, w)
     return negative is not None, positive_part(t, w), negative
+
+
+def require_positive(m: LinearMap) -> None:
+    if not m.positive:
+        raise RuleError(
+            f"the map to '{m.output.name}' has weights of both signs that are no tensor: "
+            "give it Epsilon"
+        )
 
 
 def signed_pairs(t: Tape, m: LinearMap, *, positive: bool, split: bool = True) -> list[Pair]:
@@ -112,7 +116,7 @@ def signed_pairs(t: Tape, m: LinearMap, *, positive: bool, split: bool = True) -
 
     Without `split` the signs are those of the weights alone, whatever the input.
     """
-    both, up, down = _weights(t, m)
+    both, up, down = signed_weights(t, m)
     x = t.at(m.operand)
     same, other = (up, down) if positive else (down, up)
     pairs: list[Pair] = []
@@ -253,7 +257,7 @@ class Gamma(Rule[LinearMap]):
         """See the class."""
         y = some(r)
         if self.negative_input == "ignore":
-            pairs: list[Pair] = [(t.at(m.operand), self._favour(t, m, positive=True))]
+            pairs = [self._favour(t, m, t.at(m.operand), positive=True)]
             bias = self._bias(t, m, positive=True)
             return (share(t, m, y, pairs, self.stabilizer, bias=bias),)
         z = self._sign_source(t, m)
@@ -273,19 +277,20 @@ class Gamma(Rule[LinearMap]):
     def _part(self, t: Tape, m: LinearMap, r: Value, *, positive: bool) -> Value:
         x = t.at(m.operand)
         low = negative_part(t, x)
-        favoured = self._favour(t, m, positive=positive)
-        pairs: list[Pair] = [(positive_part(t, x), favoured)]
+        pairs = [self._favour(t, m, positive_part(t, x), positive=positive)]
         if low is not None:
-            pairs.append((low, self._favour(t, m, positive=not positive)))
+            pairs.append(self._favour(t, m, low, positive=not positive))
         bias = self._bias(t, m, positive=positive)
         return share(t, m, r, pairs, self.stabilizer, bias=bias)
 
-    def _favour(self, t: Tape, m: LinearMap, *, positive: bool) -> Maybe:
+    def _favour(self, t: Tape, m: LinearMap, x: Value, *, positive: bool) -> Pair:
+        """X and W + gamma W+ (W-); without a weight tensor, all of W being W+, x is scaled."""
         w = weight_of(t, m)
         if w is None:
-            return None
+            require_positive(m)
+            return (t.op("Mul", x, 1 + self.gamma) if positive else x), None
         part = t.op("Max" if positive else "Min", w, 0.0)
-        return t.op("Add", w, t.op("Mul", part, self.gamma))
+        return x, t.op("Add", w, t.op("Mul", part, self.gamma))
 
     def _bias(self, t: Tape, m: LinearMap, *, positive: bool) -> Maybe:
         bias = bias_of(t, m)
