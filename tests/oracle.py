@@ -15,7 +15,7 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Shared:
-    """Relevance of the inputs, what went elsewhere, and the smallest |denominator| per output (of any terms)."""
+    """Relevance of the inputs, what went elsewhere, and the smallest |denominator|."""
 
     relevance: Vector
     bias: float
@@ -109,7 +109,9 @@ def gamma(w, x, b, r, *, gamma=0.25, bias="positive", **stabilizer) -> Shared:
     n = share(v * pos(x) + u * neg(x), below, r * (z < 0), **stabilizer)
     smallest = np.minimum(np.abs(z), np.where(z > 0, p.smallest, n.smallest))
     dead = float(r[z == 0].sum())
-    return Shared(p.relevance + n.relevance, p.bias + n.bias, p.stabilizer + n.stabilizer, dead, smallest)
+    return Shared(
+        p.relevance + n.relevance, p.bias + n.bias, p.stabilizer + n.stabilizer, dead, smallest
+    )
 
 
 def simple_gamma(w, x, b, r, *, gamma=0.25, bias="raw", **stabilizer) -> Shared:

@@ -69,8 +69,8 @@ def kind_names() -> set[str]:
 
 def returned_calls(function: Describe) -> Iterator[str]:
     """Yield the names that are called in the return statements of a function itself."""
-    waiting = list(ast.parse(inspect.getsource(function)).body)
-    waiting = list(ast.iter_child_nodes(waiting[0]))
+    declared = ast.parse(inspect.getsource(function)).body[0]
+    waiting = list(ast.iter_child_nodes(declared))
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.Return) and node.value is not None:

@@ -20,23 +20,10 @@ def gemm(site: Site) -> Kind:
     if site.is_live(2):
         raise UnsupportedOp("its summand C depends on the input")
     alpha = site.number("alpha", 1.0)
-    transposed = [bool(site.integer("transA")), bool(site.integer("transB"))]
-
-    def product(t: Tape, a: Value, b: Value, flags: list[bool]) -> Value:
-        return t.op("Gemm", a, b, transA=int(flags[0]), transB=int(flags[1]))
+    flags = (bool(site.integer("transA")), bool(site.integer("transB")))
 
     def scaled(t: Tape, value: Value) -> Value:
         return value if alpha == 1 else t.op("Mul", value, alpha)
-
-    def left(t: Tape, r: Value, b: Value) -> Value:
-        if transposed[0]:
-            return product(t, b, r, [transposed[1], True])
-        return product(t, r, b, [False, not transposed[1]])
-
-    def right(t: Tape, r: Value, a: Value) -> Value:
-        if transposed[1]:
-            return product(t, r, a, [True, transposed[0]])
-        return product(t, a, r, [not transposed[0], False])
 
     a, b = site.required(0), site.required(1)
     if site.is_live(0) and site.is_live(1):
@@ -45,29 +32,47 @@ def gemm(site: Site) -> Kind:
             output=site.output,
             gates=(False, False),
             adjoints=(
-                lambda t, r: left(t, scaled(t, r), t.at(b)),
-                lambda t, r: right(t, scaled(t, r), t.at(a)),
+                lambda t, r: _before(t, scaled(t, r), t.at(b), flags),
+                lambda t, r: _behind(t, scaled(t, r), t.at(a), flags),
             ),
         )
     x, w = (a, b) if site.is_live(0) else (b, a)
 
     def forward(t: Tape, x: Value, w: Maybe) -> Value:
         assert w is not None
-        return product(t, *((x, w) if site.is_live(0) else (w, x)), transposed)
+        return _product(t, *((x, w) if site.is_live(0) else (w, x)), flags)
 
     def adjoint(t: Tape, r: Value, w: Maybe) -> Value:
         assert w is not None
-        return left(t, r, w) if site.is_live(0) else right(t, r, w)
+        return _before(t, r, w, flags) if site.is_live(0) else _behind(t, r, w, flags)
 
     return LinearMap(
         operands=(x,),
-        samplewise=site.is_live(0) and not transposed[0],
+        samplewise=site.is_live(0) and not flags[0],
         output=site.output,
         weight=lambda t: scaled(t, w),
         bias=_scaled_bias(site),
         forward=forward,
         adjoint=adjoint,
     )
+
+
+def _product(t: Tape, a: Value, b: Value, flags: tuple[bool, bool]) -> Value:
+    return t.op("Gemm", a, b, transA=int(flags[0]), transB=int(flags[1]))
+
+
+def _before(t: Tape, r: Value, b: Value, flags: tuple[bool, bool]) -> Value:
+    """The adjoint of the first factor, from r and the second one."""
+    if flags[0]:
+        return _product(t, b, r, (flags[1], True))
+    return _product(t, r, b, (False, not flags[1]))
+
+
+def _behind(t: Tape, r: Value, a: Value, flags: tuple[bool, bool]) -> Value:
+    """The adjoint of the second factor, from r and the first one."""
+    if flags[1]:
+        return _product(t, r, a, (True, flags[0]))
+    return _product(t, a, r, (not flags[0], False))
 
 
 def _scaled_bias(site: Site) -> Thunk | None:

@@ -25,7 +25,7 @@ def bias_of(t: Tape, m: LinearMap) -> Maybe:
     return None if m.bias is None else m.bias(t)
 
 
-def share(
+def share(  # noqa: PLR0913 - all parts of one quotient
     t: Tape,
     m: LinearMap,
     r: Value,

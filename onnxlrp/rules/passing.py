@@ -204,7 +204,7 @@ def _change(t: Tape, m: Kind, r: Relevance, result: Relevance) -> list[Callable[
     if isinstance(m, Softmax):
         return [lambda: y]
     parts = [part for part in result if part is not None]
-    return [lambda: y, *(lambda part=part: t.op("Neg", part) for part in parts)]  # type: ignore[misc]
+    return [lambda: y, *(lambda part=part: t.op("Neg", part) for part in parts)]
 
 
 def _of_ones(t: Tape, m: LinearMap) -> Value:

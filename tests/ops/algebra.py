@@ -48,7 +48,16 @@ GEMMS = (
         w=(5, 4),
         linear=True,
     ),
-    pair("gemm only c", "y = Gemm<beta = 2.0>(w, v, x)", (3, 5), None, w=(3, 4), v=(4, 5), linear=True, batch=False),
+    pair(
+        "gemm only c",
+        "y = Gemm<beta = 2.0>(w, v, x)",
+        (3, 5),
+        None,
+        w=(3, 4),
+        v=(4, 5),
+        linear=True,
+        batch=False,
+    ),
     *(
         pair(
             f"gemm both {a}{b}",

@@ -132,9 +132,7 @@ def jacobian(case: Case, run: Run) -> dict[str, NDArray[np.float64]]:
     return {name: _columns(case, run, feeds, name) for name in feeds}
 
 
-def _columns(
-    case: Case, run: Run, feeds: Mapping[str, Array], name: str
-) -> NDArray[np.float64]:
+def _columns(case: Case, run: Run, feeds: Mapping[str, Array], name: str) -> NDArray[np.float64]:
     def moved(index: int, step: float) -> NDArray[np.float64]:
         base = np.zeros_like(feeds[name]) if case.linear and len(feeds) == 1 else feeds[name]
         other = base.copy()

@@ -10,15 +10,38 @@ JOINS = (
     pair("concat", "y = Concat<axis = 1>(x, z)", (2, 3, 2), (2, 1, 2), linear=True),
     pair("concat negative", "y = Concat<axis = -1>(x, z)", (2, 3), (2, 2), linear=True),
     pair("concat batch", "y = Concat<axis = 0>(x, z)", (2, 3), (1, 3), linear=True, batch=False),
-    linear("concat constants", "y = Concat<axis = 1>(w, x, v)", (2, 3), w=(2, 1), v=(2, 2), fixed=("x0",), batch=False),
+    linear(
+        "concat constants",
+        "y = Concat<axis = 1>(w, x, v)",
+        (2, 3),
+        w=(2, 1),
+        v=(2, 2),
+        fixed=("x0",),
+        batch=False,
+    ),
     linear("concat twice", "y = Concat<axis = 1>(x, x)", (2, 3)),
     linear("concat one", "y = Concat<axis = 1>(x)", (2, 3)),
     linear("split equal", "a, y = Split<axis = 1, num_outputs = 2>(x)", (2, 4), fixed=("x1",)),
     linear("split uneven", "a, y = Split<axis = 1, num_outputs = 2>(x)", (2, 5), fixed=("x1",)),
-    linear("split sizes", "a, b, c = Split<axis = 1>(x, s) y = Concat<axis = 1>(c, a)", (2, 6), s=[1, 3, 2]),
-    linear("split missing", "a, b, c = Split<axis = 2>(x, s) y = Identity(b)", (2, 2, 6), s=[1, 3, 2]),
-    linear("split batch", "a, b = Split<axis = 0>(x, s) y = Concat<axis = 0>(b, a)", (3, 2), s=[1, 2], batch=False),
-    linear("split negative", "a, b = Split<axis = -1>(x, s) y = Mul(b, w)", (2, 5), s=[2, 3], w=(3,)),
+    linear(
+        "split sizes",
+        "a, b, c = Split<axis = 1>(x, s) y = Concat<axis = 1>(c, a)",
+        (2, 6),
+        s=[1, 3, 2],
+    ),
+    linear(
+        "split missing", "a, b, c = Split<axis = 2>(x, s) y = Identity(b)", (2, 2, 6), s=[1, 3, 2]
+    ),
+    linear(
+        "split batch",
+        "a, b = Split<axis = 0>(x, s) y = Concat<axis = 0>(b, a)",
+        (3, 2),
+        s=[1, 2],
+        batch=False,
+    ),
+    linear(
+        "split negative", "a, b = Split<axis = -1>(x, s) y = Mul(b, w)", (2, 5), s=[2, 3], w=(3,)
+    ),
     linear("split 7", "a, y = Split<axis = 1, split = [1, 3]>(x)", (2, 4), opset=7),
     linear("split 2", "a, y = Split<axis = 1>(x)", (2, 4), opset=11, fixed=("x1",)),
 )
@@ -28,7 +51,9 @@ SLICES = (
     linear("slice no axes", "y = Slice(x, s, e)", (2, 5, 4), s=[0, 1, 2], e=[9, 3, 4]),
     linear("slice steps", "y = Slice(x, s, e, a, t)", (2, 7), s=[1], e=[7], a=[1], t=[3]),
     linear("slice backwards", "y = Slice(x, s, e, a, t)", (2, 5), s=[-1], e=[-9], a=[1], t=[-2]),
-    linear("slice negative", "y = Slice(x, s, e, a)", (2, 5, 4), s=[-3, -3], e=[-1, 99], a=[-2, -1]),
+    linear(
+        "slice negative", "y = Slice(x, s, e, a)", (2, 5, 4), s=[-3, -3], e=[-1, 99], a=[-2, -1]
+    ),
     linear("slice batch", "y = Slice(x, s, e, a)", (4, 3), s=[1], e=[3], a=[0], batch=False),
     linear("slice 7", "y = Slice<starts = [1], ends = [3], axes = [1]>(x)", (2, 4), opset=7),
     linear("slice 11", "y = Slice(x, s, e, a)", (2, 4), s=[1], e=[-1], a=[1], opset=11),
@@ -53,8 +78,22 @@ PADS = (
 RESHAPES = (
     linear("reshape", "y = Reshape(x, s)", (2, 3, 4), s=[0, 4, -1]),
     linear("reshape batch", "y = Reshape(x, s)", (2, 3, 4), s=[-1, 6], batch=False),
-    linear("reshape allowzero", "y = Reshape<allowzero = 1>(x, s)", (2, 3, 4), s=[2, 12], batch=False, fixed=("x0",)),
-    linear("reshape computed", "s = Shape(x) r = Slice(s, b, e) m = Concat<axis = 0>(r, t) y = Reshape(x, m)", (2, 3, 4), b=[0], e=[1], t=[-1]),
+    linear(
+        "reshape allowzero",
+        "y = Reshape<allowzero = 1>(x, s)",
+        (2, 3, 4),
+        s=[2, 12],
+        batch=False,
+        fixed=("x0",),
+    ),
+    linear(
+        "reshape computed",
+        "s = Shape(x) r = Slice(s, b, e) m = Concat<axis = 0>(r, t) y = Reshape(x, m)",
+        (2, 3, 4),
+        b=[0],
+        e=[1],
+        t=[-1],
+    ),
     linear("flatten", "y = Flatten(x)", (2, 3, 4)),
     linear("flatten 2", "y = Flatten<axis = 2>(x)", (2, 3, 4), batch=False),
     linear("flatten 0", "y = Flatten<axis = 0>(x)", (2, 3), batch=False),
@@ -87,8 +126,20 @@ COPIES = (
     linear("gather scalar", "y = Gather<axis = 1>(x, i)", (2, 3, 4), i=np.array(1)),
     linear("gather elements", "y = GatherElements<axis = 1>(x, i)", (2, 3), i=INDICES, batch=False),
     linear("gather elements 0", "y = GatherElements(x, i)", (3, 2), i=INDICES, batch=False),
-    linear("gather nd", "y = GatherND(x, i)", (3, 2, 2), i=np.array([[0, 1], [2, 0], [2, 0]]), batch=False),
-    linear("gather nd batch", "y = GatherND<batch_dims = 1>(x, i)", (2, 3, 2), i=np.array([[[0], [2]], [[1], [1]]]), batch=False),
+    linear(
+        "gather nd",
+        "y = GatherND(x, i)",
+        (3, 2, 2),
+        i=np.array([[0, 1], [2, 0], [2, 0]]),
+        batch=False,
+    ),
+    linear(
+        "gather nd batch",
+        "y = GatherND<batch_dims = 1>(x, i)",
+        (2, 3, 2),
+        i=np.array([[[0], [2]], [[1], [1]]]),
+        batch=False,
+    ),
 )
 
 AXES = {"last": [-1], "two": [1, 2], "batch": [0], "all": []}

@@ -113,7 +113,14 @@ RESIZES = (
         _resize(f"nearest {form}", f'nearest_mode = "{form}"', (2, 2, 4, 3), scales=UP)
         for form in ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
     ),
-    _resize("sizes up", 'mode = "linear"', (2, 3, 3, 4), sizes=[2, 3, 5, 8], fixed=("x0", "x1"), batch=False),
+    _resize(
+        "sizes up",
+        'mode = "linear"',
+        (2, 3, 3, 4),
+        sizes=[2, 3, 5, 8],
+        fixed=("x0", "x1"),
+        batch=False,
+    ),
     _resize("sizes down", 'mode = "linear"', (2, 3, 5, 4), sizes=[2, 3, 2, 3], batch=False),
     _resize("sizes axes", 'mode = "linear", axes = [3, 2]', (2, 2, 3, 4), sizes=[6, 5]),
     _resize("scales axes", 'mode = "nearest", axes = [2]', (2, 2, 3, 4), scales=np.float32([2])),

@@ -137,4 +137,6 @@ def test_ledger_closes(case: Case, form: str, composite: str) -> None:
     assert np.all(np.abs(table[:, :, 7]) <= CLOSED * bound)
     out = sum(outputs[f"relevance/{name}"].reshape(len(y), -1).sum(axis=1) for name in feeds)
     gone = table[:, :, 2:].sum(axis=(1, 2))
-    assert np.all(np.abs(r.reshape(len(y), -1).sum(axis=1) - gone - out) <= CLOSED * bound.sum(axis=1))
+    assert np.all(
+        np.abs(r.reshape(len(y), -1).sum(axis=1) - gone - out) <= CLOSED * bound.sum(axis=1)
+    )

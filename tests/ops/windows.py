@@ -11,69 +11,145 @@ CONVOLUTIONS = (
     linear(
         "conv 3d",
         "y = Conv<strides = [1, 2, 1], pads = [0, 1, 1, 1, 0, 1]>(x, w, b)",
-        (1, 2, 3, 4, 3), w=(3, 2, 2, 3, 2), b=(3,),
+        (1, 2, 3, 4, 3),
+        w=(3, 2, 2, 3, 2),
+        b=(3,),
     ),
     linear(
         "conv 3d groups",
         "y = Conv<group = 2, dilations = [1, 1, 2]>(x, w)",
-        (1, 4, 2, 3, 4), w=(4, 2, 1, 2, 2),
+        (1, 4, 2, 3, 4),
+        w=(4, 2, 1, 2, 2),
     ),
-    linear("conv groups", "y = Conv<group = 2, pads = [1, 1, 1, 1]>(x, w)", (2, 4, 4, 3), w=(6, 2, 3, 3)),
-    linear("conv groups strides", "y = Conv<group = 2, strides = [2, 2]>(x, w)", (2, 4, 5, 6), w=(6, 2, 3, 3)),
-    linear("conv depthwise", "y = Conv<group = 3, pads = [1, 1, 1, 1]>(x, w, b)", (2, 3, 4, 5), w=(3, 1, 3, 3), b=(3,)),
+    linear(
+        "conv groups",
+        "y = Conv<group = 2, pads = [1, 1, 1, 1]>(x, w)",
+        (2, 4, 4, 3),
+        w=(6, 2, 3, 3),
+    ),
+    linear(
+        "conv groups strides",
+        "y = Conv<group = 2, strides = [2, 2]>(x, w)",
+        (2, 4, 5, 6),
+        w=(6, 2, 3, 3),
+    ),
+    linear(
+        "conv depthwise",
+        "y = Conv<group = 3, pads = [1, 1, 1, 1]>(x, w, b)",
+        (2, 3, 4, 5),
+        w=(3, 1, 3, 3),
+        b=(3,),
+    ),
     linear("conv depthwise times two", "y = Conv<group = 3>(x, w)", (2, 3, 4, 5), w=(6, 1, 2, 3)),
     linear("conv dilations", "y = Conv<dilations = [2, 3]>(x, w)", (1, 2, 7, 8), w=(3, 2, 3, 2)),
     linear(
         "conv dilations strides pads",
         "y = Conv<dilations = [2, 1], strides = [2, 3], pads = [2, 0, 1, 2]>(x, w)",
-        (2, 2, 8, 7), w=(3, 2, 3, 3),
+        (2, 2, 8, 7),
+        w=(3, 2, 3, 3),
     ),
-    linear("conv asymmetric pads", "y = Conv<pads = [0, 2, 1, 0]>(x, w)", (2, 2, 5, 5), w=(3, 2, 3, 3)),
+    linear(
+        "conv asymmetric pads", "y = Conv<pads = [0, 2, 1, 0]>(x, w)", (2, 2, 5, 5), w=(3, 2, 3, 3)
+    ),
     linear("conv wide pads", "y = Conv<pads = [3, 0, 4, 1]>(x, w)", (2, 2, 4, 4), w=(3, 2, 2, 2)),
-    linear("conv stride over kernel", "y = Conv<strides = [3, 4]>(x, w)", (2, 2, 8, 11), w=(3, 2, 2, 2)),
-    linear("conv stride over kernel pads", "y = Conv<strides = [3, 3], pads = [1, 0, 1, 1]>(x, w)", (2, 2, 8, 8), w=(3, 2, 2, 2)),
+    linear(
+        "conv stride over kernel", "y = Conv<strides = [3, 4]>(x, w)", (2, 2, 8, 11), w=(3, 2, 2, 2)
+    ),
+    linear(
+        "conv stride over kernel pads",
+        "y = Conv<strides = [3, 3], pads = [1, 0, 1, 1]>(x, w)",
+        (2, 2, 8, 8),
+        w=(3, 2, 2, 2),
+    ),
     *(
         linear(
             f"conv {auto} {size} stride {stride}",
             f'y = Conv<auto_pad = "{auto}", strides = [{stride}, {stride}]>(x, w)',
-            (2, 2, size, size + 1), w=(3, 2, 3, 2),
+            (2, 2, size, size + 1),
+            w=(3, 2, 3, 2),
         )
-        for auto in ("SAME_UPPER", "SAME_LOWER", "VALID") for size in (6, 7) for stride in (1, 2, 3)
+        for auto in ("SAME_UPPER", "SAME_LOWER", "VALID")
+        for size in (6, 7)
+        for stride in (1, 2, 3)
     ),
-    linear("conv even kernel", "y = Conv<pads = [1, 1, 2, 2], strides = [2, 2]>(x, w)", (2, 2, 6, 7), w=(3, 2, 4, 4)),
+    linear(
+        "conv even kernel",
+        "y = Conv<pads = [1, 1, 2, 2], strides = [2, 2]>(x, w)",
+        (2, 2, 6, 7),
+        w=(3, 2, 4, 4),
+    ),
     linear("conv zero bias", "y = Conv(x, w, b)", (2, 2, 3, 3), w=(3, 2, 2, 2), b=(3,)),
-    linear("conv 7", "y = Conv<strides = [2, 2]>(x, w, b)", (2, 2, 5, 5), w=(3, 2, 3, 3), b=(3,), opset=7),
-    linear("conv 11", 'y = Conv<auto_pad = "SAME_LOWER">(x, w)', (2, 2, 5, 4), w=(3, 2, 2, 2), opset=11),
+    linear(
+        "conv 7",
+        "y = Conv<strides = [2, 2]>(x, w, b)",
+        (2, 2, 5, 5),
+        w=(3, 2, 3, 3),
+        b=(3,),
+        opset=7,
+    ),
+    linear(
+        "conv 11", 'y = Conv<auto_pad = "SAME_LOWER">(x, w)', (2, 2, 5, 4), w=(3, 2, 2, 2), opset=11
+    ),
 )
 
 TRANSPOSED = (
     linear("tconv", "y = ConvTranspose(x, w)", (2, 3, 3, 4), w=(3, 2, 3, 2)),
-    linear("tconv bias", "y = ConvTranspose<strides = [2, 2]>(x, w, b)", (2, 3, 3, 4), w=(3, 2, 3, 2), b=(2,)),
-    linear("tconv 1d", "y = ConvTranspose<strides = [3], pads = [1, 0]>(x, w)", (2, 3, 4), w=(3, 2, 4)),
+    linear(
+        "tconv bias",
+        "y = ConvTranspose<strides = [2, 2]>(x, w, b)",
+        (2, 3, 3, 4),
+        w=(3, 2, 3, 2),
+        b=(2,),
+    ),
+    linear(
+        "tconv 1d", "y = ConvTranspose<strides = [3], pads = [1, 0]>(x, w)", (2, 3, 4), w=(3, 2, 4)
+    ),
     linear(
         "tconv 3d",
         "y = ConvTranspose<strides = [2, 1, 2], pads = [0, 1, 1, 1, 0, 0]>(x, w)",
-        (1, 2, 2, 3, 3), w=(2, 2, 2, 3, 2),
+        (1, 2, 2, 3, 3),
+        w=(2, 2, 2, 3, 2),
     ),
-    linear("tconv groups", "y = ConvTranspose<group = 2, strides = [2, 1]>(x, w, b)", (2, 4, 3, 3), w=(4, 3, 2, 2), b=(6,)),
+    linear(
+        "tconv groups",
+        "y = ConvTranspose<group = 2, strides = [2, 1]>(x, w, b)",
+        (2, 4, 3, 3),
+        w=(4, 3, 2, 2),
+        b=(6,),
+    ),
     linear("tconv depthwise", "y = ConvTranspose<group = 3>(x, w)", (2, 3, 3, 3), w=(3, 1, 2, 2)),
-    linear("tconv dilations", "y = ConvTranspose<dilations = [2, 3], strides = [1, 2]>(x, w)", (2, 2, 3, 3), w=(2, 3, 3, 2)),
-    linear("tconv pads", "y = ConvTranspose<pads = [1, 0, 2, 1], strides = [2, 2]>(x, w)", (2, 2, 4, 4), w=(2, 3, 3, 3)),
+    linear(
+        "tconv dilations",
+        "y = ConvTranspose<dilations = [2, 3], strides = [1, 2]>(x, w)",
+        (2, 2, 3, 3),
+        w=(2, 3, 3, 2),
+    ),
+    linear(
+        "tconv pads",
+        "y = ConvTranspose<pads = [1, 0, 2, 1], strides = [2, 2]>(x, w)",
+        (2, 2, 4, 4),
+        w=(2, 3, 3, 3),
+    ),
     linear(
         "tconv output_padding",
         "y = ConvTranspose<output_padding = [1, 2], strides = [2, 3], pads = [1, 1, 1, 1]>(x, w)",
-        (2, 2, 3, 3), w=(2, 3, 3, 3),
+        (2, 2, 3, 3),
+        w=(2, 3, 3, 3),
     ),
     linear(
         "tconv output_padding dilations",
         "y = ConvTranspose<output_padding = [1, 1], strides = [3, 2], dilations = [2, 2]>(x, w)",
-        (2, 2, 3, 3), w=(2, 3, 2, 2),
+        (2, 2, 3, 3),
+        w=(2, 3, 2, 2),
     ),
     *(
         linear(
             f"tconv output_shape {auto}",
-            f'y = ConvTranspose<auto_pad = "{auto}", output_shape = [6, 8], strides = [2, 3]>(x, w)',
-            (2, 2, 3, 3), w=(2, 3, 3, 2), fixed=("x2", "x3"),
+            f'y = ConvTranspose<auto_pad = "{auto}", strides = [2, 3], output_shape = [6, 8]>'
+            "(x, w)",
+            (2, 2, 3, 3),
+            w=(2, 3, 3, 2),
+            fixed=("x2", "x3"),
         )
         for auto in ("NOTSET", "SAME_UPPER", "SAME_LOWER")
     ),
@@ -81,12 +157,24 @@ TRANSPOSED = (
         linear(
             f"tconv {auto}",
             f'y = ConvTranspose<auto_pad = "{auto}", strides = [2, 1]>(x, w)',
-            (2, 2, 3, 4), w=(2, 3, 3, 4),
+            (2, 2, 3, 4),
+            w=(2, 3, 3, 4),
         )
         for auto in ("SAME_UPPER", "SAME_LOWER", "VALID")
     ),
-    linear("tconv stride over kernel", "y = ConvTranspose<strides = [3, 3]>(x, w)", (2, 2, 3, 3), w=(2, 3, 2, 1)),
-    linear("tconv 11", "y = ConvTranspose<strides = [2, 2]>(x, w)", (2, 2, 3, 3), w=(2, 3, 3, 3), opset=11),
+    linear(
+        "tconv stride over kernel",
+        "y = ConvTranspose<strides = [3, 3]>(x, w)",
+        (2, 2, 3, 3),
+        w=(2, 3, 2, 1),
+    ),
+    linear(
+        "tconv 11",
+        "y = ConvTranspose<strides = [2, 2]>(x, w)",
+        (2, 2, 3, 3),
+        w=(2, 3, 3, 3),
+        opset=11,
+    ),
 )
 
 
@@ -103,12 +191,28 @@ MAX_POOLS = (
     _max("overlap", "kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1]", (2, 2, 6, 7)),
     _max("stride 1", "kernel_shape = [2, 3]", (2, 2, 4, 5)),
     _max("ceil", "kernel_shape = [3, 2], strides = [2, 2], ceil_mode = 1", (2, 2, 6, 5)),
-    _max("ceil pads", "kernel_shape = [3, 3], strides = [2, 2], ceil_mode = 1, pads = [1, 0, 0, 1]", (2, 2, 6, 5)),
+    _max(
+        "ceil pads",
+        "kernel_shape = [3, 3], strides = [2, 2], ceil_mode = 1, pads = [1, 0, 0, 1]",
+        (2, 2, 6, 5),
+    ),
     _max("dilations", "kernel_shape = [2, 2], dilations = [2, 3]", (2, 2, 5, 6)),
-    _max("asymmetric pads", "kernel_shape = [3, 3], strides = [2, 1], pads = [0, 1, 2, 0]", (2, 2, 5, 5)),
+    _max(
+        "asymmetric pads",
+        "kernel_shape = [3, 3], strides = [2, 1], pads = [0, 1, 2, 0]",
+        (2, 2, 5, 5),
+    ),
     _max("gap", "kernel_shape = [2, 2], strides = [3, 4]", (2, 2, 8, 7)),
-    _max("SAME_UPPER", 'kernel_shape = [3, 2], strides = [2, 2], auto_pad = "SAME_UPPER"', (2, 2, 5, 6)),
-    _max("SAME_LOWER", 'kernel_shape = [3, 2], strides = [2, 1], auto_pad = "SAME_LOWER"', (2, 2, 6, 5)),
+    _max(
+        "SAME_UPPER",
+        'kernel_shape = [3, 2], strides = [2, 2], auto_pad = "SAME_UPPER"',
+        (2, 2, 5, 6),
+    ),
+    _max(
+        "SAME_LOWER",
+        'kernel_shape = [3, 2], strides = [2, 1], auto_pad = "SAME_LOWER"',
+        (2, 2, 6, 5),
+    ),
     _max("VALID", 'kernel_shape = [3, 2], strides = [2, 2], auto_pad = "VALID"', (2, 2, 6, 5)),
     _max("1d", "kernel_shape = [3], strides = [2]", (2, 3, 8)),
     _max("3d", "kernel_shape = [2, 2, 2], strides = [1, 2, 2]", (1, 2, 3, 4, 4)),
@@ -117,7 +221,8 @@ MAX_POOLS = (
     case(
         "maxpool indices",
         "y, i = MaxPool<kernel_shape = [2, 2], strides = [2, 2]>(x)",
-        (2, 2, 4, 4), sample="apart",
+        (2, 2, 4, 4),
+        sample="apart",
     ),
     case("global maxpool", "y = GlobalMaxPool(x)", (2, 3, 3, 4), sample="apart"),
     case("global maxpool 1d", "y = GlobalMaxPool(x)", (2, 3, 5), sample="apart"),
@@ -126,21 +231,58 @@ MAX_POOLS = (
 AVERAGE_POOLS = (
     _avg("2", "kernel_shape = [2, 2], strides = [2, 2]", (2, 3, 4, 4)),
     _avg("tiles not", "kernel_shape = [2, 2], strides = [2, 2]", (2, 3, 5, 4)),
-    _avg("overlap pads", "kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1]", (2, 2, 6, 7)),
-    _avg("include pad", "kernel_shape = [3, 3], strides = [2, 2], pads = [1, 0, 1, 2], count_include_pad = 1", (2, 2, 6, 7)),
+    _avg(
+        "overlap pads", "kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1]", (2, 2, 6, 7)
+    ),
+    _avg(
+        "include pad",
+        "kernel_shape = [3, 3], strides = [2, 2], pads = [1, 0, 1, 2], count_include_pad = 1",
+        (2, 2, 6, 7),
+    ),
     _avg("ceil", "kernel_shape = [3, 3], strides = [2, 2], ceil_mode = 1", (2, 2, 6, 6)),
-    _avg("ceil include pad", "kernel_shape = [3, 3], strides = [2, 2], ceil_mode = 1, pads = [1, 1, 0, 0], count_include_pad = 1", (2, 2, 6, 7)),
-    _avg("ceil pads", "kernel_shape = [2, 3], strides = [2, 2], ceil_mode = 1, pads = [1, 1, 0, 1]", (2, 2, 6, 6)),
+    _avg(
+        "ceil include pad",
+        "kernel_shape = [3, 3], strides = [2, 2], ceil_mode = 1, pads = [1, 1, 0, 0], "
+        "count_include_pad = 1",
+        (2, 2, 6, 7),
+    ),
+    _avg(
+        "ceil pads",
+        "kernel_shape = [2, 3], strides = [2, 2], ceil_mode = 1, pads = [1, 1, 0, 1]",
+        (2, 2, 6, 6),
+    ),
     _avg("dilations", "kernel_shape = [2, 2], dilations = [2, 3]", (2, 2, 5, 6)),
-    _avg("dilations pads", "kernel_shape = [2, 3], dilations = [2, 1], pads = [1, 1, 1, 1]", (2, 2, 5, 6)),
+    _avg(
+        "dilations pads",
+        "kernel_shape = [2, 3], dilations = [2, 1], pads = [1, 1, 1, 1]",
+        (2, 2, 5, 6),
+    ),
     _avg("gap", "kernel_shape = [2, 1], strides = [3, 2]", (2, 2, 8, 7)),
-    _avg("SAME_UPPER", 'kernel_shape = [3, 2], strides = [2, 2], auto_pad = "SAME_UPPER"', (2, 2, 5, 6)),
-    _avg("SAME_LOWER", 'kernel_shape = [3, 2], strides = [1, 2], auto_pad = "SAME_LOWER"', (2, 2, 5, 5)),
-    _avg("SAME_LOWER include pad", 'kernel_shape = [3, 2], auto_pad = "SAME_LOWER", count_include_pad = 1', (2, 2, 5, 5)),
+    _avg(
+        "SAME_UPPER",
+        'kernel_shape = [3, 2], strides = [2, 2], auto_pad = "SAME_UPPER"',
+        (2, 2, 5, 6),
+    ),
+    _avg(
+        "SAME_LOWER",
+        'kernel_shape = [3, 2], strides = [1, 2], auto_pad = "SAME_LOWER"',
+        (2, 2, 5, 5),
+    ),
+    _avg(
+        "SAME_LOWER include pad",
+        'kernel_shape = [3, 2], auto_pad = "SAME_LOWER", count_include_pad = 1',
+        (2, 2, 5, 5),
+    ),
     _avg("VALID", 'kernel_shape = [3, 2], strides = [1, 2], auto_pad = "VALID"', (2, 2, 5, 5)),
     _avg("1d", "kernel_shape = [3], strides = [2], pads = [1, 0]", (2, 3, 8)),
-    _avg("3d", "kernel_shape = [2, 2, 2], strides = [1, 2, 2], pads = [0, 1, 0, 0, 0, 1]", (1, 2, 3, 4, 4)),
-    _avg("7", "kernel_shape = [2, 2], strides = [2, 2], pads = [1, 1, 0, 0]", (2, 2, 5, 5), opset=7),
+    _avg(
+        "3d",
+        "kernel_shape = [2, 2, 2], strides = [1, 2, 2], pads = [0, 1, 0, 0, 0, 1]",
+        (1, 2, 3, 4, 4),
+    ),
+    _avg(
+        "7", "kernel_shape = [2, 2], strides = [2, 2], pads = [1, 1, 0, 0]", (2, 2, 5, 5), opset=7
+    ),
     linear("global avgpool", "y = GlobalAveragePool(x)", (2, 3, 3, 4)),
     linear("global avgpool 1d", "y = GlobalAveragePool(x)", (2, 3, 5)),
     linear("global avgpool 3d", "y = GlobalAveragePool(x)", (2, 2, 2, 3, 2)),

@@ -94,7 +94,10 @@ POOLED = ("flat", "w-square")
 MAPS = [
     case
     for case in (*CONVOLUTIONS, *TRANSPOSED, *GEMMS, *MATMULS, *AVERAGE_POOLS, *BATCH_NORMS)
-    if case.linear and list(case.inputs) == ["x"] and case.opset == 21 and case.name != "gemm only c"
+    if case.linear
+    and list(case.inputs) == ["x"]
+    and case.opset == 21
+    and case.name != "gemm only c"
 ]
 TABLE = [
     pytest.param(case, name, FORMS[(i + j) % 2], id=f"{case.name}-{name}")
@@ -117,7 +120,9 @@ def expected(case: Case, name: str, x: np.ndarray, r: np.ndarray) -> oracle.Shar
     rule, row = RULES[name]
     matrix = dense(case)
     options = options_of(row)
-    return rule(matrix.w, x.astype(np.float64).reshape(-1), matrix.b, r.astype(np.float64), **options)
+    return rule(
+        matrix.w, x.astype(np.float64).reshape(-1), matrix.b, r.astype(np.float64), **options
+    )
 
 
 def agree(case: Case, name: str, form: str, folder: Path, *, relu: bool = False) -> None:
@@ -131,7 +136,9 @@ def agree(case: Case, name: str, form: str, folder: Path, *, relu: bool = False)
     r = (case.rng().standard_normal(shape).reshape(-1) * safe).astype(np.float32)
     wanted = expected(case, name, operand, r)
     source = (rectified(case) if relu else case).model(form)
-    model = onnxlrp.compile(source, composite=composite, target="seed", ledger=case.samplewise).model
+    model = onnxlrp.compile(
+        source, composite=composite, target="seed", ledger=case.samplewise
+    ).model
     onnx.checker.check_model(model, full_check=True)
     outputs = Session(model)({"x": x, "seed": r.reshape(shape)})
     assert safe.any()
@@ -153,6 +160,8 @@ def test_rule(case: Case, name: str, form: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", RULES)
-@pytest.mark.parametrize("case", [pytest.param(MAPS[i], id=MAPS[i].name) for i in (1, 3, 6, 25, 45, 60)])
+@pytest.mark.parametrize(
+    "case", [pytest.param(MAPS[i], id=MAPS[i].name) for i in (1, 3, 6, 25, 45, 60)]
+)
 def test_rule_on_a_rectified_input(case: Case, name: str, tmp_path: Path) -> None:
     agree(case, name, "symbolic", tmp_path, relu=True)

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -25,6 +26,8 @@ import onnx  # noqa: E402
 from onnxlrp.compile import compile as compile_model  # noqa: E402
 from onnxlrp.composites.presets import PRESETS  # noqa: E402
 from tools.bench.nets import LARGE, NETS, build, image_shape  # noqa: E402
+
+Result = dict[str, Any]
 
 WORKER = Path(__file__).with_name("worker.py")
 DEFAULT_PRESETS = ("epsilon", "epsilon-plus", "epsilon-plus-flat", "epsilon-gamma-box")
@@ -119,9 +122,9 @@ def importable(python: str, module: str) -> bool:
 
 def measure(
     engines: Sequence[Engine], shape: Sequence[int], options: argparse.Namespace
-) -> dict[Engine, list[dict[str, object]]]:
+) -> dict[Engine, list[Result]]:
     """Let the engines take turns, one process at a time; return what each process found."""
-    found: dict[Engine, list[dict[str, object]]] = {engine: [] for engine in engines}
+    found: dict[Engine, list[Result]] = {engine: [] for engine in engines}
     for _ in range(options.rounds):
         for engine in engines:
             job = {
@@ -142,9 +145,7 @@ def measure(
     return found
 
 
-def lines(
-    name: str, batch: int, found: dict[Engine, list[dict[str, object]]], commit: str
-) -> Iterator[Line]:
+def lines(name: str, batch: int, found: dict[Engine, list[Result]], commit: str) -> Iterator[Line]:
     """Yield the measurements of one network."""
     for engine, results in found.items():
         times = [time for result in results for time in result["times"]]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -76,12 +77,13 @@ ENGINES = {
 }
 
 
-def image(job: Job) -> np.ndarray:
+def image(job: Job) -> NDArray[np.float32]:
     """Return the input, equal in every process."""
-    return np.random.default_rng(0).standard_normal(job["shape"], dtype=np.float32)
+    rng = np.random.default_rng(0)
+    return np.asarray(rng.standard_normal(job["shape"], dtype=np.float32))
 
 
-def target(job: Job) -> np.ndarray:
+def target(job: Job) -> NDArray[np.int64]:
     """Return the explained class of each sample."""
     return np.full(job["shape"][0], TARGET, dtype=np.int64)
 
@@ -97,8 +99,19 @@ def measure(job: Job) -> dict[str, object]:
         began = time.perf_counter()
         run()
         times.append((time.perf_counter() - began) * CLOCK_MS)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"times": times, "load_s": round(load, 2), "peak_mib": round(peak)}
+    return {"times": times, "load_s": round(load, 2), "peak_mib": round(peak_mib())}
+
+
+def peak_mib() -> float:
+    """Return the largest resident memory of this process.
+
+    `ru_maxrss` would not do on Linux: a process inherits that of the one that started it.
+    """
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 2**10
 
 
 def _module(job: Job, add: Callable[[], Any] | None = None) -> Any:
