@@ -35,6 +35,8 @@ def _merge(view: View, nodes: list[Node], x: Value, op: str, **attributes: Attri
         return "taken by another pattern"
     last = view.site(nodes[-1])
     assert last is not None
+    if last.output.rank != x.rank:
+        return "a constant adds an axis"
     view.merge(
         replace(
             last,
@@ -130,7 +132,8 @@ def _erf(view: View, node: Node) -> str:
     x = next((v for v, n in zip(before.live_inputs, numbers, strict=True) if n is None), None)
     scale = next((n for n in numbers if n is not None), 0.0)
     wanted = math.sqrt(2) if before.op == "Div" else math.sqrt(0.5)
-    if x is None or not _near(scale, wanted) or view.only_consumer(first) is not node:
+    turned = before.op == "Div" and before.inputs[0] is not x
+    if x is None or turned or not _near(scale, wanted) or view.only_consumer(first) is not node:
         return "its argument is not x / sqrt(2)"
     plus = view.only_consumer(_output(node))
     if plus is None or plus.op != "Add" or 1.0 not in [_number(v) for v in plus.live_inputs]:
@@ -153,6 +156,8 @@ def _factors(view: View, node: Node, x: Value, constant: float) -> list[Node] | 
         other = next((item for item in after.live_inputs if item is not value), value)
         number = _number(other)
         half = _scaled(view, other, x)
+        if after.op == "Div" and (number is None or after.inputs[0] is not value):
+            break
         if number is not None:
             factor *= 1 / number if after.op == "Div" else number
         elif other is x and not seen_x:

@@ -15,8 +15,8 @@ def fold_batch_norm(view: View, t: Tape) -> None:
     """Conv | ConvTranspose | Gemm | MatMul -> BatchNormalization  =>  the same map, k W, k b + s.
 
     Written by PyTorch (training=PRESERVE), Keras and Caffe2 exporters.
-    Matches where the map has no other consumer, its weight is constant, and the value in between
-    is no output.
+    Matches where the map has no other consumer, its weight is constant, the value in between is no
+    output, and a MatMul makes a matrix.
     """
     for node in view.graph.nodes:
         if node.deployed and node.op == "BatchNormalization" and node.domain == "":
@@ -28,18 +28,18 @@ def fold_batch_norm(view: View, t: Tape) -> None:
 def _fold(view: View, t: Tape, node: Node) -> str:
     source = node.inputs[0]
     producer = None if source is None else view.graph.producer(source)
-    if source is None or producer is None or producer.op not in SCALE:
+    before = None if producer is None else view.site(producer)
+    if source is None or before is None or before.op not in SCALE:
         return "no linear map before it"
     if view.only_consumer(source) is not node:
         return f"'{source.name}' has another consumer or is an output"
-    before, after = view.site(producer), view.site(node)
-    if before is None or after is None or not view.stands_alone(node):
+    after = view.site(node)
+    if after is None or not view.stands_alone(node):
         return "taken by another pattern"
+    reason = _parameters(before, after)
+    if reason:
+        return reason
     weight = before.required(1)
-    if weight.variable or any(v is None or v.variable for v in after.inputs[1:5]):
-        return "a weight depends on an input"
-    if after.integer("training_mode") or weight.shape is None:
-        return "training_mode=1 or a weight of unknown shape"
     t.scope = node.name
     scale = factor(t, after)
     shift = t.op("Sub", after.required(2), t.op("Mul", after.required(3), scale))
@@ -47,7 +47,7 @@ def _fold(view: View, t: Tape, node: Node) -> str:
         before,
         inputs=(
             before.required(0),
-            SCALE[producer.op](t, before, weight, scale),
+            SCALE[before.op](t, before, weight, scale),
             _bias(t, before, scale, shift),
         ),
         outputs=after.outputs,
@@ -56,6 +56,18 @@ def _fold(view: View, t: Tape, node: Node) -> str:
         note=f"BatchNormalization '{node.name}' folded",
     )
     view.merge(merged)
+    return ""
+
+
+def _parameters(before: Site, after: Site) -> str:
+    """Why the parameters of the two sites are not those of one map."""
+    weight = before.required(1)
+    if weight.variable or any(v is None or v.variable for v in after.inputs[1:5]):
+        return "a weight depends on an input"
+    if after.integer("training_mode") or weight.shape is None:
+        return "training_mode=1 or a weight of unknown shape"
+    if before.op == "MatMul" and before.output.rank != 2:
+        return "its channels are not the columns of the product"
     return ""
 
 

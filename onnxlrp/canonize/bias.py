@@ -15,7 +15,7 @@ def move_bias(view: View, t: Tape) -> None:
     """MatMul | Gemm | Conv -> Add(constant)  =>  the same map with a bias.
 
     Written by Keras, TensorFlow, CNTK and PyTorch (linear layers of three axes) exporters.
-    Matches where the constant broadcasts along the channel axis alone, the map has no bias yet
+    Matches where the constant is one number per channel, the map has one live factor, no bias yet
     and no other consumer, and the value in between is no output.
     """
     for node in view.graph.nodes:
@@ -31,21 +31,22 @@ def _move(view: View, t: Tape, node: Node) -> str:
     if len(constants) != 1 or len(sources) != 1:
         return "it has no constant summand"
     producer = view.graph.producer(sources[0])
-    if producer is None or producer.op not in {"MatMul", "Gemm", *CONVOLUTIONS}:
+    before = None if producer is None else view.site(producer)
+    if before is None or before.op not in {"MatMul", "Gemm", *CONVOLUTIONS}:
         return "no linear map before it"
-    before = view.site(producer)
-    if before is None or before.input(2) is not None:
-        return "the map has a bias already"
     if view.only_consumer(sources[0]) is not node:
         return f"'{sources[0].name}' has another consumer or is an output"
-    if not _per_channel(constants[0], sources[0], producer):
+    if before.input(2) is not None or before.required(0).variable == before.required(1).variable:
+        return "the map has a bias already or no constant weight"
+    if not _per_channel(constants[0], sources[0], before):
         return f"'{constants[0].name}' is not one number per channel"
     t.scope = node.name
-    bias = constants[0] if producer.op == "MatMul" else t.op("Reshape", constants[0], [-1])
+    bias = constants[0] if before.op == "MatMul" else t.op("Reshape", constants[0], [-1])
     merged = replace(
         before,
         inputs=(before.required(0), before.required(1), bias),
         outputs=node.outputs,
+        attributes={key: value for key, value in before.attributes.items() if key != "beta"},
         nodes=(*before.nodes, node),
         note=f"constant of '{node.name}' is its bias",
     )
@@ -53,14 +54,15 @@ def _move(view: View, t: Tape, node: Node) -> str:
     return ""
 
 
-def _per_channel(constant: Value, source: Value, producer: Node) -> bool:
-    if constant.shape is None or source.rank is None or len(constant.shape) > source.rank:
+def _per_channel(constant: Value, source: Value, before: Site) -> bool:
+    if constant.shape is None or source.shape is None or len(constant.shape) > len(source.shape):
         return False
-    padded = (1,) * (source.rank - len(constant.shape)) + constant.shape
-    channel = 1 if producer.op in CONVOLUTIONS else source.rank - 1
-    own, wanted = padded[channel], source.shape[channel] if source.shape else None
-    single = all(dim == 1 for axis, dim in enumerate(padded) if axis != channel)
-    return single and (own == wanted or producer.op == "MatMul")
+    padded = (1,) * (len(source.shape) - len(constant.shape)) + constant.shape
+    channel = 1 if before.op in CONVOLUTIONS else len(source.shape) - 1
+    wanted = {source.shape[channel]} if before.op in CONVOLUTIONS else {1, source.shape[channel]}
+    return padded[channel] in wanted and all(
+        dim == 1 for axis, dim in enumerate(padded) if axis != channel
+    )
 
 
 def lower_live_bias(view: View, t: Tape) -> None:

@@ -36,7 +36,7 @@ def gemm(site: Site) -> Kind:
                 lambda t, r: _behind(t, scaled(t, r), t.at(a), flags),
             ),
         )
-    x, w = (a, b) if site.is_live(0) else (b, a)
+    x, weight = (a, b) if site.is_live(0) else (b, a)
 
     def forward(t: Tape, x: Value, w: Maybe) -> Value:
         assert w is not None
@@ -44,13 +44,16 @@ def gemm(site: Site) -> Kind:
 
     def adjoint(t: Tape, r: Value, w: Maybe) -> Value:
         assert w is not None
-        return _before(t, r, w, flags) if site.is_live(0) else _behind(t, r, w, flags)
+        undo = _before if site.is_live(0) else _behind
+        if not _is_square(weight):
+            return undo(t, r, w, flags)
+        return _unread_transposed(t, r, w, flags, first=site.is_live(0))
 
     return LinearMap(
         operands=(x,),
         samplewise=site.is_live(0) and not flags[0],
         output=site.output,
-        weight=lambda t: scaled(t, w),
+        weight=lambda t: scaled(t, weight),
         bias=_scaled_bias(site),
         forward=forward,
         adjoint=adjoint,
@@ -66,6 +69,17 @@ def _before(t: Tape, r: Value, b: Value, flags: tuple[bool, bool]) -> Value:
     if flags[0]:
         return _product(t, b, r, (flags[1], True))
     return _product(t, r, b, (False, not flags[1]))
+
+
+def _unread_transposed(
+    t: Tape, r: Value, w: Value, flags: tuple[bool, bool], *, first: bool
+) -> Value:
+    """The adjoint for a square weight, which is read as the forward pass reads it."""
+    if first:
+        result, straight = _product(t, w, r, (flags[1], True)), flags[0]
+    else:
+        result, straight = _product(t, r, w, (True, flags[0])), flags[1]
+    return result if straight else t.op("Transpose", result, perm=[1, 0])
 
 
 def _behind(t: Tape, r: Value, a: Value, flags: tuple[bool, bool]) -> Value:
@@ -134,7 +148,11 @@ def _left(t: Tape, r: Value, b: Value, site: Site) -> Value:
         return t.op("Mul", r if a.rank == 1 else t.op("Unsqueeze", r, [-1]), b)
     if a.rank == 1:
         r = t.op("Unsqueeze", r, [-2])
-    result = t.op("MatMul", r, _swapped(t, b, shaped.rank or 2))
+    if _is_square(shaped):
+        rank = max((site.output.rank or 0) + (a.rank == 1), 2)
+        result = _swapped(t, t.op("MatMul", b, _swapped(t, r, rank)), rank)
+    else:
+        result = t.op("MatMul", r, _swapped(t, b, shaped.rank or 2))
     if a.rank == 1:
         result = t.op("Squeeze", result, [-2])
     return _summed(t, result, a, shaped)
@@ -149,10 +167,22 @@ def _right(t: Tape, r: Value, a: Value, site: Site) -> Value:
         r, a = t.op("Unsqueeze", r, [-2]), t.op("Unsqueeze", a, [0])
     if b.rank == 1:
         r = t.op("Unsqueeze", r, [-1])
-    result = t.op("MatMul", _swapped(t, a, max(shaped.rank or 2, 2)), r)
+    if _is_square(shaped):
+        rank = max((site.output.rank or 0) + (b.rank == 1), 2)
+        result = _swapped(t, t.op("MatMul", _swapped(t, r, rank), a), rank)
+    else:
+        result = t.op("MatMul", _swapped(t, a, max(shaped.rank or 2, 2)), r)
     if b.rank == 1:
         result = t.op("Squeeze", result, [-1])
     return _summed(t, result, b, shaped)
+
+
+def _is_square(weight: Value) -> bool:
+    """Whether a matrix is square: such a one is never read transposed, but the relevance is.
+
+    OpenVINO 2026.4 takes one packed copy of a square constant for both readings, without an error.
+    """
+    return weight.rank == 2 and not weight.variable and len(set(weight.shape or ())) == 1
 
 
 def _swapped(t: Tape, value: Value, rank: int) -> Value:

@@ -8,11 +8,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import zoo  # noqa: E402
+import zoo
 
-from onnxlrp import compile  # noqa: A004, E402
-from onnxlrp.composites import PRESETS  # noqa: E402
-from onnxlrp.plan import Request, plan  # noqa: E402
+from onnxlrp import compile  # noqa: A004
+from onnxlrp.composites import PRESETS
+from onnxlrp.plan import Request, plan
 
 NAMES = zoo.names()
 ALL = ("auto", *(preset.name for preset in PRESETS))

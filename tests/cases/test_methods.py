@@ -8,10 +8,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import zoo  # noqa: E402
+import zoo
 
-from onnxlrp import compile  # noqa: A004, E402
-from onnxlrp.composites import PRESETS  # noqa: E402
+from onnxlrp import compile  # noqa: A004
+from onnxlrp.composites import PRESETS
 
 NAMES = zoo.names()
 DIRECTIONS = 20

@@ -14,9 +14,9 @@ from onnx import numpy_helper
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import zoo  # noqa: E402
+import zoo
 
-from onnxlrp import compile  # noqa: A004, E402
+from onnxlrp import compile  # noqa: A004
 
 NETWORKS = ("imagenet_squeezenet_fp32", "imagenet_mobilenetv2_fp32")
 BOXES = {

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from random_graphs import CHANNELS, CLASSES, SIZE, graphs  # noqa: E402
+from random_graphs import CHANNELS, CLASSES, SIZE, graphs
 
-from onnxlrp import compile  # noqa: A004, E402
+from onnxlrp import compile  # noqa: A004
 
 EXAMPLES = 300
 CONSERVES = 1e-3

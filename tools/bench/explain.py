@@ -198,7 +198,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--presets", nargs="+", default=list(DEFAULT_PRESETS), help="names, or `all`"
     )
     parser.add_argument("--batch", type=int, nargs="+", default=[1])
-    parser.add_argument("--rounds", type=int, default=3, help="processes of each engine")
+    parser.add_argument("--rounds", type=int, default=2, help="processes of each engine")
     parser.add_argument("--repeats", type=int, default=3, help="runs in each process")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--peer-python", default=sys.executable, metavar="PATH")
