@@ -19,6 +19,7 @@ from onnxlrp.graph.check import check
 from onnxlrp.graph.graph import Value
 from onnxlrp.graph.read import Source
 from onnxlrp.graph.tape import Tape
+from onnxlrp.graph.weights import bare
 from onnxlrp.ledger import Ledger
 from onnxlrp.metadata import LEDGER, LEDGER_COLUMNS, MASK, Metadata
 from onnxlrp.optimize import optimize
@@ -251,10 +252,8 @@ def _version() -> str:
 
 
 def _check_model(model: ModelProto) -> None:
-    """Let ONNX's own checker see the result; weights outside the file are not looked at."""
-    if model.ByteSize() > files.LIMIT or any(t.data_location for t in model.graph.initializer):
-        return
+    """Let ONNX's own checker see the result, but for the numbers in its weights."""
     try:
-        checker.check_model(model, full_check=True)
+        checker.check_model(bare(model), full_check=True)
     except (checker.ValidationError, InferenceError, ValueError, RuntimeError) as error:
         raise ModelError(f"the explanation graph is not valid ONNX: {error}") from error

@@ -8,6 +8,7 @@ from onnxlrp.graph.read import Source
 from onnxlrp.graph.view import Site
 from onnxlrp.ops.kinds import Stop, Unsupported
 from onnxlrp.plan import Plan, Request, plan
+from onnxlrp.rules import AnyRule
 
 __all__ = ["Report", "Row", "inspect"]
 
@@ -113,16 +114,31 @@ def _row(planned: Plan, site: Site) -> Row:
         return Row(site.name, site.op, name, "", kind.reason, count)
     if isinstance(kind, Stop) or assigned.row is None:
         return Row(site.name, site.op, name, "", "no relevance flows here", count)
-    parts = {key: value for key, value in assigned.rule.describe().items() if key != "rule"}
-    given = ", ".join(f"{key}={_plain(value)}" for key, value in parts.items())
     match = assigned.row.describe()
     why = " ".join(
         f"{key}={_plain(match[key])}" for key in ("kind", "op", "position") if key in match
     )
     note = f"; {site.note}" if site.note else ""
-    return Row(
-        site.name, site.op, name, f"{type(assigned.rule).__name__}({given})", why + note, count
-    )
+    return Row(site.name, site.op, name, _signature(assigned.rule), why + note, count)
+
+
+def _signature(rule: AnyRule) -> str:
+    """The rule with its numbers, and with what else differs from its defaults."""
+    described, usual = rule.describe(), type(rule)().describe()
+    flat = {**described, **_parts(described)}
+    known = {**usual, **_parts(usual)}
+    shown = [
+        f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
+        for key, value in flat.items()
+        if key not in {"rule", "stabilizer"}
+        and (value != known.get(key) or key in {"alpha", "beta", "gamma", "epsilon", "low", "high"})
+    ]
+    return f"{described['rule']}({', '.join(shown)})"
+
+
+def _parts(described: dict[str, object]) -> dict[str, object]:
+    stabilizer = described.get("stabilizer")
+    return stabilizer if isinstance(stabilizer, dict) else {}
 
 
 def _plain(value: object) -> str:

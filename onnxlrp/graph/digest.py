@@ -4,16 +4,18 @@ import hashlib
 
 from onnx import ModelProto, numpy_helper
 
+from onnxlrp.graph.weights import bare
+
 __all__ = ["digest"]
 
 
 def digest(model: ModelProto, folder: str) -> str:
     """Return the SHA-256 of the graph, then of each initializer's name, type, shape and bytes."""
     total = hashlib.sha256()
-    bare = ModelProto()
-    bare.CopyFrom(model)
-    del bare.graph.initializer[:]
-    total.update(bare.SerializeToString(deterministic=True))
+    copy = bare(model)
+    del copy.graph.initializer[:], copy.graph.input[:]
+    copy.graph.input.extend(model.graph.input)
+    total.update(copy.SerializeToString(deterministic=True))
     for tensor in model.graph.initializer:
         head = f"{tensor.name}:{tensor.data_type}:{list(tensor.dims)}:"
         total.update(head.encode())

@@ -15,6 +15,7 @@ from onnx import (
 
 from onnxlrp.errors import ModelError, UnsupportedOp
 from onnxlrp.graph.read import one_line
+from onnxlrp.graph.weights import bare, is_heavy
 
 __all__ = ["IR", "OPSET", "check_operators", "lift"]
 
@@ -25,8 +26,6 @@ IR = 10
 OLDEST = 7
 NEWEST_STAMP = 26
 NEWEST_IR = 13
-HEAVY = 4096
-"""Initializers above this many bytes stay outside of lifting and shape inference."""
 
 
 def _standard_opset(model: ModelProto) -> int:
@@ -69,18 +68,18 @@ def lift(model: ModelProto) -> ModelProto:
         model.opset_import.append(helper.make_opsetid("", OPSET))
     if model.ir_version < 4:
         _drop_initializer_inputs(model)
-    heavy = _take_heavy(model.graph)
+    weights = _weights(model)
+    light = bare(model)
     try:
-        checker.check_model(model)
+        checker.check_model(light)
     except (checker.ValidationError, ValueError, RuntimeError) as error:
         raise ModelError(f"the model is not valid ONNX: {one_line(error)}") from error
-    model = _typed(_converted(model))
-    _give_heavy(model.graph, heavy)
-    _name_nodes(model.graph)
-    model.ir_version = (
-        IR if _standard_opset(model) <= OPSET else max(IR, min(model.ir_version, NEWEST_IR))
-    )
-    return model
+    lifted = _typed(_converted(light))
+    _give_back(lifted.graph, weights)
+    _name_nodes(lifted.graph)
+    newest = _standard_opset(lifted) > OPSET
+    lifted.ir_version = max(IR, min(model.ir_version, NEWEST_IR)) if newest else IR
+    return lifted
 
 
 def _drop_initializer_inputs(model: ModelProto) -> None:
@@ -92,37 +91,19 @@ def _drop_initializer_inputs(model: ModelProto) -> None:
     model.ir_version = 4
 
 
-def _take_heavy(graph: onnx.GraphProto) -> list[TensorProto]:
-    """Turn heavy initializers into typed inputs, so that passes do not copy weights."""
-    listed = {value.name for value in graph.input}
-    heavy: list[TensorProto] = []
-    light: list[TensorProto] = []
-    for tensor in graph.initializer:
-        large = tensor.data_location == TensorProto.EXTERNAL or tensor.ByteSize() > HEAVY
-        (heavy if large and tensor.name not in listed else light).append(tensor)
-    heavy = [_copied(tensor) for tensor in heavy]
-    light = [_copied(tensor) for tensor in light]
-    del graph.initializer[:]
-    graph.initializer.extend(light)
-    for tensor in heavy:
-        graph.input.append(
-            helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
-        )
-    return heavy
+def _weights(model: ModelProto) -> list[TensorProto]:
+    listed = {value.name for value in model.graph.input}
+    tensors = model.graph.initializer
+    return [tensor for tensor in tensors if is_heavy(tensor) and tensor.name not in listed]
 
 
-def _copied(tensor: TensorProto) -> TensorProto:
-    copy = TensorProto()
-    copy.CopyFrom(tensor)
-    return copy
-
-
-def _give_heavy(graph: onnx.GraphProto, heavy: list[TensorProto]) -> None:
-    names = {tensor.name for tensor in heavy}
+def _give_back(graph: onnx.GraphProto, weights: list[TensorProto]) -> None:
+    """Turn the inputs that stood for weights into weights again."""
+    names = {tensor.name for tensor in weights}
     inputs = [value for value in graph.input if value.name not in names]
     del graph.input[:]
     graph.input.extend(inputs)
-    graph.initializer.extend(heavy)
+    graph.initializer.extend(weights)
 
 
 def _converted(model: ModelProto) -> ModelProto:

@@ -8,6 +8,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import itertools
+
 import zoo
 
 from onnxlrp import compile  # noqa: A004
@@ -43,7 +45,7 @@ def slopes(score, x, direction):
     steps = [scale * 2.0**-k for k in range(3, 16)]
     found = [(score(x + h * direction) - score(x - h * direction)) / (2 * h) for h in steps]
     rounding = float(np.finfo(np.float32).eps) * abs(score(x))
-    gaps = [abs(a - b) for a, b in zip(found, found[1:], strict=False)]
+    gaps = [abs(a - b) for a, b in itertools.pairwise(found)]
     errors = [gap + rounding / h for gap, h in zip(gaps, steps[1:], strict=True)]
     return found[int(np.argmin(errors)) + 1]
 
@@ -99,7 +101,7 @@ def with_output(data, name):
 def test_epsilon_is_gradient_times_input(name):
     if SMOOTH & set(hidden_operators(name)):
         pytest.skip("not piecewise linear")
-    graph, outputs = explain(name, composite="epsilon:epsilon=1e-9", ledger=True)
+    _graph, outputs = explain(name, composite="epsilon:epsilon=1e-9", ledger=True)
     _, other = explain(name, composite="gradient-x-input")
     r, product = relevance(outputs), relevance(other)
     assert np.abs(r - product).max() <= SAME * np.abs(r).max()
@@ -138,7 +140,7 @@ def test_presets_differ(name):
         _, outputs = explain(name, composite=preset.name)
         maps[preset.name] = relevance(outputs)
         rows = inspect(zoo.case(name).path, preset.name).rows
-        told[preset.name] = tuple(row.rule for row in rows) + (preset.start, preset.times_input)
+        told[preset.name] = (*tuple(row.rule for row in rows), preset.start, preset.times_input)
     names = list(maps)
     for i, one in enumerate(names):
         for two in names[i + 1 :]:

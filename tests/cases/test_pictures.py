@@ -76,6 +76,5 @@ def test_maps_lie_on_the_object(name):
     case = zoo.case(name)
     trained = shares(case.path, case)
     control = shares(shuffled(case.path), case)
-    print(name, trained, "control", control)
     assert min(trained.values()) >= INSIDE, trained
     assert all(control[picture] < trained[picture] for picture in BOXES), control

@@ -23,8 +23,7 @@ FOUND = {
     "projection": (f"{BRANCH} s = MatMul(x, w) y = Add(m, s)", Skip(1, identity=False)),
     "projection turned": (f"{BRANCH} s = MatMul(x, w) y = Add(s, m)", Skip(0, identity=False)),
     "projection of a hidden value": (
-        "h0 = MatMul(x, w) h = Relu(h0) a = MatMul(h, w) b = Relu(a) m = MatMul(b, w) "
-        "s = MatMul(h, w) y = Add(m, s)",
+        f"h0 = MatMul(x, w) h = Relu(h0) {BRANCH.replace('x', 'h')} s = MatMul(h, w) y = Add(m, s)",
         Skip(1, identity=False),
     ),
     "activation on the skip": (f"{BRANCH} s = Tanh(x) y = Add(m, s)", Skip(1, identity=False)),

@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 import onnxlrp
+from onnxlrp.errors import RuleError
 from onnxlrp.graph.load import load
 from tests.engine import STANDARD, Array, Run, domains
 from tests.ops.case import FORMS, Case, jacobian
@@ -113,12 +114,45 @@ def test_several_targets_equal_single_runs(case: Case, form: str) -> None:
     model = compiled(case, form, target="input:3", start="one")
     one = case.session(compiled(case, form, target="input", start="one"))
     targets = chosen(model, y, 3, case.rng())
-    several = relevance(case.session(model), {**feeds, "target": targets})
-    for name, found in several.items():
-        assert found.shape == (feeds[name].shape[0], 3, *feeds[name].shape[1:])
-        for k in range(3):
-            alone = relevance(one, {**feeds, "target": targets[:, k]})[name]
-            close(found[:, k], alone, SINGLE)
+    together = case.session(model)
+    for rows in (slice(None), slice(0, 1)) if form == "symbolic" else (slice(None),):
+        some = {name: array[rows] for name, array in feeds.items()}
+        several = relevance(together, {**some, "target": targets[rows]})
+        for name, found in several.items():
+            assert found.shape == (some[name].shape[0], 3, *some[name].shape[1:])
+            for k in range(3):
+                alone = relevance(one, {**some, "target": targets[rows, k]})[name]
+                close(found[:, k], alone, SINGLE)
+
+
+MIXED = ("matmul live broadcast", "matmul live", "gemm both 00", "gemm live c beta")
+"""One of two inputs has no batch on axis 0."""
+
+
+@pytest.mark.xfail(strict=True, reason="a value without the batch on axis 0 is not refused")
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", (*MIXED, "add live vector", "add live row", "split batch"))
+def test_several_targets_need_the_batch_everywhere(name: str, form: str) -> None:
+    case = next(case for case in CASES if case.name == name)
+    with pytest.raises(RuleError, match="several targets per sample need the batch"):
+        compiled(case, form, target="input:3", start="one")
+
+
+@pytest.mark.xfail(strict=True, reason="the ledger sums over axis 0 of every value as a batch")
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "name", (*MIXED, "split batch", "flatten 0", "ReduceSum batch 1", "ReduceSum all 0")
+)
+def test_ledger_without_a_batch_everywhere(name: str, form: str) -> None:
+    """Where samples mix there is one row for all of them."""
+    case = next(case for case in CASES if case.name == name)
+    feeds = case.feeds()
+    y = case.session(case.model())(feeds)["y"]
+    r = seed_for(y, case.rng())
+    model = compiled(case, form, composite="epsilon", ledger=True)
+    table = case.session(model)({**feeds, "seed": r})["ledger"]
+    assert table.shape[0] == 1
+    assert np.all(np.abs(table[:, :, 7]) <= CLOSED * np.abs(r).sum())
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -23,7 +23,7 @@ AGREES = 1e-4
 MODELS = Path(__file__).parents[2] / "models"
 ALL = ("auto", *(preset.name for preset in PRESETS))
 KINKS = 1e-3
-"""One activation within the last bit of zero, on the other side of ReLU's kink or epsilon's sign."""
+"""An activation within the last bit of zero: ReLU's kink, epsilon's sign."""
 
 EXPLODES = 5e-2
 """Denominators of both signs without a ReLU behind them, at the end of residual branches."""
