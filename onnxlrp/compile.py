@@ -129,7 +129,7 @@ def compile(  # noqa: A001, PLR0913 - name and keywords of the contract
         targets=aim.count,
     )
     planned = plan(model, request)
-    book = Ledger() if ledger else None
+    book = Ledger(samplewise=_is_samplewise(planned)) if ledger else None
     probed, masked = _matching(planned, probes, "probe"), _matching(planned, masks, "mask")
     found, given = _explain(planned, aim, start, masked, book)
     shown = _relevances(planned, found, probed)
@@ -173,6 +173,12 @@ def _explain(
         if planned.composite.times_input:
             found[value] = t.op("Mul", found[value], t.at(value))
     return found, [*added, *masks.values()]
+
+
+def _is_samplewise(planned: Plan) -> bool:
+    """Whether every value that relevance passes has the batch on axis 0."""
+    passed = (v for kind in planned.kinds.values() for v in (*kind.operands, kind.output))
+    return all(planned.tape.has_batch(value) for value in passed)
 
 
 def _mask_input(planned: Plan, value: Value) -> Value:
@@ -239,7 +245,7 @@ def _pictures(
 def _ledger_output(planned: Plan, book: Ledger) -> Value:
     t, first = planned.tape, planned.inputs[0]
     table = outputs.spread_targets(t, book.table(t))
-    batch = first.shape[0] if first.shape and t.batched else 1
+    batch = first.shape[0] if first.shape and book.samplewise else 1
     shape = outputs.with_targets(t, (batch, len(book.names), len(LEDGER_COLUMNS)))
     return t.named(LEDGER, table, Value(LEDGER, TensorProto.FLOAT, shape))
 

@@ -17,14 +17,17 @@ __all__ = ["Entry", "Ledger"]
 class Entry:
     """One row: sums per sample, `[T*N, 1]` each; float64, for they run over 10^6 elements."""
 
-    def __init__(self, t: Tape) -> None:
+    def __init__(self, t: Tape, *, samplewise: bool) -> None:
         self._tape = t
+        self._samplewise = samplewise
         self._amounts: defaultdict[str, list[Value]] = defaultdict(list)
 
     def absorb(self, column: str, amount: Value) -> None:
         """Add the sum of an amount per sample to a column."""
         wide = self._tape.op("Cast", amount, to=TensorProto.DOUBLE)
-        total = self._tape.op("ReduceSum", self._tape.rows(wide), [1], keepdims=1)
+        t = self._tape
+        rows = t.rows(wide) if self._samplewise else t.op("Reshape", wide, [1, -1])
+        total = t.op("ReduceSum", rows, [1], keepdims=1)
         self._amounts[column].append(total)
 
     def flows(self, into: Sequence[Value], out: Sequence[Value]) -> None:
@@ -56,15 +59,21 @@ class Entry:
 
 
 class Ledger:
-    """Rows in the order of the walk."""
+    """Rows in the order of the walk.
 
-    def __init__(self) -> None:
+    Attributes:
+        samplewise: Whether every value has the batch on axis 0; else there is one row for all
+            samples, for they mix.
+    """
+
+    def __init__(self, *, samplewise: bool = True) -> None:
+        self.samplewise = samplewise
         self._rows: list[tuple[str, Entry]] = []
 
     @contextmanager
     def row(self, t: Tape, name: str) -> Iterator[Entry]:
         """Collect what is absorbed inside the block into a row of that name."""
-        entry = Entry(t)
+        entry = Entry(t, samplewise=self.samplewise)
         self._rows.append((name, entry))
         t.losses = entry
         try:

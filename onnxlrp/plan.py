@@ -8,7 +8,7 @@ from onnxlrp.canonize import canonize
 from onnxlrp.composites import Assigned, Composite, assign, batch_norm, parse
 from onnxlrp.errors import InputError, ModelError, RuleError
 from onnxlrp.graph.check import check
-from onnxlrp.graph.graph import Graph, Value
+from onnxlrp.graph.graph import Dim, Graph, Value
 from onnxlrp.graph.load import load
 from onnxlrp.graph.read import Source
 from onnxlrp.graph.tape import Tape
@@ -100,6 +100,7 @@ def plan(model: Source, request: Request) -> Plan:
     output = _output(graph, live, request)
     kinds = _on_path(live, output.explained)
     inputs = _reached(candidates, kinds, output, request.inputs)
+    t.batch = _batch(inputs)
     t.batched = _has_batch(output.value, inputs)
     composite = parse(request.composite, request.split, kinds)
     return Plan(graph, t, view, kinds, composite, assign(composite, kinds), inputs, output)
@@ -150,6 +151,13 @@ def _output(graph: Graph, kinds: Mapping[Site, Kind], request: Request) -> Outpu
     if request.keep_softmax or before not in live:
         return Output(value, value)
     return Output(value, before, stepped)
+
+
+def _batch(inputs: Sequence[Value]) -> frozenset[Dim]:
+    """What stands on axis 0 of the inputs: symbols, or one size that all of them have."""
+    leading = frozenset(value.shape[0] for value in inputs if value.shape)
+    symbols = frozenset(dim for dim in leading if not isinstance(dim, int))
+    return symbols or (leading if len(leading) == 1 else frozenset())
 
 
 def _has_batch(value: Value, inputs: Sequence[Value]) -> bool:

@@ -60,7 +60,7 @@ def propagate(
             continue
         if isinstance(kind, Unsupported):
             raise UnsupportedOp(kind.reason)
-        _require_float32(site, kind)
+        _check_values(t, site, kind)
         shares = _apply(t, site, kind, rules[site], r, ledger)
         for operand, share in zip(kind.operands, shares, strict=True):
             if share is not None:
@@ -88,8 +88,10 @@ def _apply(
     return shares
 
 
-def _require_float32(site: Site, kind: Kind) -> None:
+def _check_values(t: Tape, site: Site, kind: Kind) -> None:
     for value in (*kind.operands, kind.output):
+        if t.targets > 1:
+            t.require_batch(value)
         if value.is_float and value.dtype != 1:
             raise UnsupportedOp(
                 f"node '{site.name}' ({site.op}, opset {site.opset}): '{value.name}' is not "
@@ -115,10 +117,12 @@ def unbroadcast(t: Tape, r: Value, wide: Value, narrow: Value) -> Value:
     ones = [i for i, (out, own) in enumerate(pairs) if own == 1 and out != 1]
     if ones:
         r = t.op("ReduceSum", r, ones, keepdims=1)
-    if not any(_may_differ(out, own) for out, own in pairs):
+    first = int(t.targets > 1)
+    if not any(_may_differ(out, own) for out, own in pairs[first:]):
         return r
-    size = t.op("Shape", narrow)
+    size = t.op("Shape", narrow, start=first)
     axes = t.op("Reshape", t.op("NonZero", t.op("Equal", size, [1])), [-1])
+    axes = t.op("Add", axes, [first]) if first else axes
     return t.op("ReduceSum", r, axes, keepdims=1, noop_with_empty_axes=1)
 
 

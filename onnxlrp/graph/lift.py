@@ -130,5 +130,7 @@ def _name_nodes(graph: onnx.GraphProto) -> None:
     used: set[str] = set()
     for index, node in enumerate(graph.node):
         name = node.name or f"{node.op_type}_{index}"
-        node.name = name if name not in used else f"{name}_{index}"
-        used.add(node.name)
+        while name in used:
+            name = f"{name}_{index}"
+        node.name = name
+        used.add(name)

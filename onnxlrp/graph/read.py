@@ -1,12 +1,13 @@
 """Reads an ONNX model from a file, bytes or a proto, without its external data."""
 
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto, TensorProto, helper
 
 from onnxlrp.errors import ModelError
 
@@ -71,12 +72,29 @@ def check_external(model: ModelProto, folder: str) -> None:
             )
         if not path.is_file():
             raise ModelError(f"initializer '{tensor.name}': external data '{path}' is missing")
-        end = int(entries.get("offset", 0)) + int(entries.get("length", 0))
+        end = _number(tensor, entries, "offset") + _length(tensor, entries)
         if path.stat().st_size < end:
             raise ModelError(
                 f"initializer '{tensor.name}': external data '{path}' "
                 f"is truncated, {end} bytes expected"
             )
+
+
+def _number(tensor: TensorProto, entries: Mapping[str, str], key: str) -> int:
+    text = entries.get(key, "0")
+    if not text.isdecimal():
+        raise ModelError(f"initializer '{tensor.name}': external data has {key} '{text}'")
+    return int(text)
+
+
+def _length(tensor: TensorProto, entries: Mapping[str, str]) -> int:
+    """The bytes that a tensor needs; what is stated must not be less."""
+    stated = _number(tensor, entries, "length")
+    try:
+        size = helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    except (KeyError, ValueError) as error:
+        raise ModelError(f"initializer '{tensor.name}' has no known type") from error
+    return stated or math.prod(tensor.dims) * size
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:

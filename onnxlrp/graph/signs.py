@@ -11,7 +11,7 @@ __all__ = ["Signs"]
 
 ALWAYS = frozenset({
     "Abs", "Exp", "GlobalLpPool", "HardSigmoid", "LpPool", "ReduceL1", "ReduceL2",
-    "ReduceSumSquare", "Relu", "Sigmoid", "Softmax", "Softplus", "Sqrt", "ThresholdedRelu",
+    "ReduceSumSquare", "Relu", "Sigmoid", "Softmax", "Softplus", "Sqrt",
 })  # fmt: skip
 """Operators whose output is never negative."""
 
@@ -64,14 +64,20 @@ class Signs:
         special: Mapping[str, Callable[[Node], bool]] = {
             "Max": lambda n: any(self.nonnegative(item) for item in n.live_inputs),
             "Clip": self._clip,
+            "ThresholdedRelu": self._threshold,
             "Pad": self._pad,
             "Resize": self._resize,
         }
         return node.op in special and special[node.op](node)
 
     def _clip(self, node: Node) -> bool:
-        bounds = [item is not None and self.nonnegative(item) for item in node.inputs]
-        return bounds[0] or (len(bounds) > 1 and bounds[1])
+        known = [item is None or self.nonnegative(item) for item in (*node.inputs, None, None)]
+        lowest = node.inputs[1] if len(node.inputs) > 1 else None
+        return known[2] and (known[0] or (lowest is not None and known[1]))
+
+    def _threshold(self, node: Node) -> bool:
+        alpha = node.attributes.get("alpha", 1.0)
+        return isinstance(alpha, float) and alpha >= 0
 
     def _pad(self, node: Node) -> bool:
         fill = node.inputs[2] if len(node.inputs) > 2 else None

@@ -33,7 +33,8 @@ class Tape:
         targets: Number T of relevance seeds per sample.
         scope: Name of the deployed node on whose behalf nodes are emitted.
         losses: Receives absorbed relevance where a ledger is asked for, else None.
-        batched: Whether axis 0 of the values is the batch.
+        batched: Whether axis 0 of the explained output is the batch.
+        batch: The size or the symbols of the batch; empty where fixed sizes do not agree on one.
     """
 
     def __init__(self, graph: Graph, targets: int = 1) -> None:
@@ -42,6 +43,7 @@ class Tape:
         self.signs = Signs(graph)
         self.scope = "graph"
         self.batched = True
+        self.batch: frozenset[Dim] = frozenset()
         self.losses: Losses | None = None
         self.constants: dict[bytes, Value] = {}
         self._known: dict[object, tuple[Value, ...]] = {}
@@ -101,7 +103,7 @@ class Tape:
         """Return a forward value with one copy per seed: `[N, ...]` -> `[T*N, ...]`."""
         if self.targets == 1 or not value.variable:
             return value
-        self._require_batch(value)
+        self.require_batch(value)
         return self.op("Tile", value, [self.targets] + [1] * (len(value.shape or ()) - 1))
 
     def shape(self, value: Value) -> Value:
@@ -109,13 +111,13 @@ class Tape:
         if value.size is not None and value.shape is not None:
             dims = [dim for dim in value.shape if isinstance(dim, int)]
             if self.targets > 1:
-                self._require_batch(value)
+                self.require_batch(value)
                 dims[0] *= self.targets
             return self.constant(np.array(dims, dtype=np.int64))
         shape = self.op("Shape", value)
         if self.targets == 1:
             return shape
-        self._require_batch(value)
+        self.require_batch(value)
         return self.op("Mul", shape, [self.targets] + [1] * (len(value.shape or ()) - 1))
 
     def reshape(self, relevance: Value, like: Value) -> Value:
@@ -124,7 +126,7 @@ class Tape:
         if sum(not isinstance(dim, int) for dim in dims) > 1:
             return self.op("Reshape", relevance, self.shape(like))
         if self.targets > 1:
-            self._require_batch(like)
+            self.require_batch(like)
             dims[0] = dims[0] * self.targets if isinstance(dims[0], int) else None
         return self.op("Reshape", relevance, [d if isinstance(d, int) else -1 for d in dims])
 
@@ -148,9 +150,23 @@ class Tape:
         if self.losses is not None:
             self.losses.absorb(column, amount())
 
-    def _require_batch(self, value: Value) -> None:
-        batch = {value.shape[0] for value in self.graph.inputs if value.shape}
-        if not value.shape or (value.shape[0] not in batch and isinstance(value.shape[0], int)):
+    def has_batch(self, value: Value) -> bool:
+        """Whether axis 0 of a forward value may be the batch."""
+        if not value.shape or not self.batched:
+            return False
+        dim = value.shape[0]
+        if dim in self.batch or isinstance(dim, int):
+            return dim in self.batch
+        others = {dim for source in self.graph.inputs for dim in (source.shape or ())}
+        return dim is None or dim not in others
+
+    def require_batch(self, value: Value) -> None:
+        """Refuse several targets per sample where a value has no batch on axis 0.
+
+        Raises:
+            RuleError: It has none.
+        """
+        if not self.has_batch(value):
             raise RuleError(
                 f"several targets per sample need the batch on axis 0 of every value; "
                 f"'{value.name}' has shape {value.shape}: use one target"

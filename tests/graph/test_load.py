@@ -148,7 +148,6 @@ def test_nodes_without_and_with_the_same_name() -> None:
     assert names == ["same", "Relu_1", "same_2"]
 
 
-@pytest.mark.xfail(strict=True, reason="a made name may be taken already")
 def test_a_name_that_looks_like_a_made_one() -> None:
     source = model_of("a = Relu(x) b = Relu(a) c = Relu(b) y = Relu(c)", {"x": ("N", 3)})
     for node, name in zip(source.graph.node, ("n", "n_2", "n", "n_2"), strict=True):

@@ -29,7 +29,6 @@ OUT = Path(__file__).resolve().parents[2] / "models"
 SHAPES_TRAIN, SHAPES_TEST = (12_000, 1), (1_200, 2)  # number of pictures, seed
 PICTURES = {"star": (5, 6), "cross": (3, 8)}  # label -> class, seed
 PICTURE_SIZE = 256
-DIGIT = 0  # row of the held-out digits
 
 Data = tuple[Array, NDArray[np.int64]]
 Build = Callable[..., ModelProto]
@@ -131,15 +130,11 @@ def _batches(x: Tensor, y: Tensor, seed: int) -> Iterator[tuple[Tensor, Tensor]]
 
 
 def write_extras() -> None:
-    """Write labels, held-out digits and the example pictures."""
+    """Write labels and the example pictures."""
     (OUT / "shapes_labels.txt").write_text("\n".join(shapes.LABELS) + "\n")
     (OUT / "digits_labels.txt").write_text("\n".join("0123456789") + "\n")
-    _, (x, y) = digits()
-    np.savez_compressed(OUT / "digits_heldout.npz", x=x, y=y)
     folder = OUT / "pictures"
     folder.mkdir(exist_ok=True)
-    pixels = np.kron((x[DIGIT, 0] * 255).round(), np.ones((16, 16)))
-    Image.fromarray(pixels.astype(np.uint8)).save(folder / f"digit_{y[DIGIT]}.png")
     for label, (index, seed) in PICTURES.items():
         picture, _ = shapes.draw(index, np.random.default_rng(seed), PICTURE_SIZE)
         pixels = (picture.transpose(1, 2, 0) * 255).round().astype(np.uint8)
