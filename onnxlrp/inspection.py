@@ -24,6 +24,8 @@ class Row:
         rule: The rule with its parameters; empty where there is none.
         why: Why it has this rule, or what a canonizer did, or why it is unsupported.
         nodes: How many deployed nodes it spans.
+        inputs: Names of the values that it reads, without constants.
+        outputs: Names of the values that it computes.
     """
 
     name: str
@@ -32,6 +34,8 @@ class Row:
     rule: str
     why: str
     nodes: int
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -108,18 +112,31 @@ def inspect(  # noqa: PLR0913 - the keywords of the contract
 
 
 def _row(planned: Plan, site: Site) -> Row:
+    rule, why = _rule(planned, site)
+    return Row(
+        name=site.name,
+        op=site.op,
+        kind=type(planned.kinds[site]).__name__,
+        rule=rule,
+        why=why,
+        nodes=len(site.nodes),
+        inputs=tuple(value.name for value in site.inputs if value is not None and value.variable),
+        outputs=tuple(value.name for value in site.outputs if value is not None),
+    )
+
+
+def _rule(planned: Plan, site: Site) -> tuple[str, str]:
+    """The rule of a site, and why it has this one or none."""
     kind, assigned = planned.kinds[site], planned.assigned[site]
-    name, count = type(kind).__name__, len(site.nodes)
     if isinstance(kind, Unsupported):
-        return Row(site.name, site.op, name, "", kind.reason, count)
+        return "", kind.reason
     if isinstance(kind, Stop) or assigned.row is None:
-        return Row(site.name, site.op, name, "", "no relevance flows here", count)
+        return "", "no relevance flows here"
     match = assigned.row.describe()
     why = " ".join(
         f"{key}={_plain(match[key])}" for key in ("kind", "op", "position") if key in match
     )
-    note = f"; {site.note}" if site.note else ""
-    return Row(site.name, site.op, name, _signature(assigned.rule), why + note, count)
+    return _signature(assigned.rule), why + (f"; {site.note}" if site.note else "")
 
 
 def _signature(rule: AnyRule) -> str:

@@ -100,7 +100,7 @@ def plan(model: Source, request: Request) -> Plan:
     output = _output(graph, live, request)
     kinds = _on_path(live, output.explained)
     inputs = _reached(candidates, kinds, output, request.inputs)
-    t.batch = _batch(inputs)
+    t.batch = _batch(output.explained, inputs)
     t.batched = _has_batch(output.value, inputs)
     composite = parse(request.composite, request.split, kinds)
     return Plan(graph, t, view, kinds, composite, assign(composite, kinds), inputs, output)
@@ -153,11 +153,13 @@ def _output(graph: Graph, kinds: Mapping[Site, Kind], request: Request) -> Outpu
     return Output(value, before, stepped)
 
 
-def _batch(inputs: Sequence[Value]) -> frozenset[Dim]:
-    """What stands on axis 0 of the inputs: symbols, or one size that all of them have."""
+def _batch(explained: Value, inputs: Sequence[Value]) -> frozenset[Dim]:
+    """The symbols or the size of the batch: that of all inputs, and that of the explained value."""
     leading = frozenset(value.shape[0] for value in inputs if value.shape)
-    symbols = frozenset(dim for dim in leading if not isinstance(dim, int))
-    return symbols or (leading if len(leading) == 1 else frozenset())
+    own = frozenset(explained.shape[:1]) if explained.shape else frozenset()
+    if len(leading) > 1:
+        return leading & own
+    return leading if any(isinstance(dim, int) for dim in leading | own) else leading | own
 
 
 def _has_batch(value: Value, inputs: Sequence[Value]) -> bool:

@@ -23,6 +23,7 @@ COMPILER = {
     "targets": 4,
     "attributors": 5,
     "compile": 6,
+    "costs": 6,
     "inspection": 6,
     "plan": 6,
 }

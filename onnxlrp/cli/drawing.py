@@ -26,17 +26,28 @@ def draw(
     style: Style,
 ) -> Iterator[Image.Image]:
     """Yield a page per sample and explained input; numbers stand beside the first input."""
-    maps = [name for name in inputs if name in result.relevance or name in result.heatmap]
     for index, finding in enumerate(findings):
-        for number, name in enumerate(maps):
-            caption = finding.caption()
-            if len(maps) > 1:
-                title = f"{caption.title}: input '{name}'"
-                caption = replace(caption, title=title) if not number else Caption(title=title)
-            found = result.relevance.get(name, result.heatmap.get(name))
-            if found is not None:
-                shown = _shown(sample, name, index)
-                yield _page(found[index : index + 1], shown, sample.features, style, caption)
+        yield from draw_one(sample, result, index, finding.caption(), inputs, style)
+
+
+def draw_one(
+    sample: Sample,
+    result: Result,
+    index: int,
+    caption: Caption,
+    inputs: Sequence[str],
+    style: Style,
+) -> Iterator[Image.Image]:
+    """Yield a page per explained input of one sample of a file."""
+    maps = [name for name in inputs if name in result.relevance or name in result.heatmap]
+    for number, name in enumerate(maps):
+        if len(maps) > 1:
+            title = f"{caption.title}: input '{name}'" if caption.title else f"input '{name}'"
+            caption = replace(caption, title=title) if not number else Caption(title=title)
+        found = result.relevance.get(name, result.heatmap.get(name))
+        if found is not None:
+            shown = _shown(sample, name, index)
+            yield _page(found[index : index + 1], shown, sample.features, style, caption)
 
 
 def _shown(sample: Sample, name: str, index: int) -> Image.Image | npt.NDArray[np.generic] | None:

@@ -34,7 +34,7 @@ class Tape:
         scope: Name of the deployed node on whose behalf nodes are emitted.
         losses: Receives absorbed relevance where a ledger is asked for, else None.
         batched: Whether axis 0 of the explained output is the batch.
-        batch: The size or the symbols of the batch; empty where fixed sizes do not agree on one.
+        batch: The size or the symbols of the batch; empty where the inputs do not agree on one.
     """
 
     def __init__(self, graph: Graph, targets: int = 1) -> None:
@@ -157,8 +157,8 @@ class Tape:
         dim = value.shape[0]
         if dim in self.batch or isinstance(dim, int):
             return dim in self.batch
-        others = {dim for source in self.graph.inputs for dim in (source.shape or ())}
-        return dim is None or dim not in others
+        stated = {dim for source in self.graph.inputs for dim in (source.shape or ())}
+        return dim not in stated - {None}
 
     def require_batch(self, value: Value) -> None:
         """Refuse several targets per sample where a value has no batch on axis 0.

@@ -65,10 +65,15 @@ class Case:
         rng = self.rng()
         arrays = {name: _constant(rng, given) for name, given in self.constants.items()}
         shapes = {
-            name: [self._dim(form, f"{name}{axis}", dim) for axis, dim in enumerate(shape)]
+            name: [self._dim(form, self._symbol(name, axis), dim) for axis, dim in enumerate(shape)]
             for name, shape in self.inputs.items()
         }
         return model_of(self.body, shapes, arrays, opset=self.opset)
+
+    def _symbol(self, name: str, axis: int) -> str:
+        """One symbol for the batch of all inputs, one of its own for every other axis."""
+        shared = axis == 0 and self.samplewise and len(self.inputs) > 1
+        return "N" if shared else f"{name}{axis}"
 
     def _dim(self, form: str, symbol: str, dim: int) -> int | str:
         return dim if form == "static" or symbol in self.fixed else symbol
