@@ -43,7 +43,7 @@ def test_every_add_conserves(net, mode, bn):
 
 
 def test_what_the_method_loses_is_named():
-    """The 2 x 2 stand-in for max pooling, and z+ where W+ x is zero: columns dead and stabilizer."""
+    """The 2 x 2 stand-in for max pooling, z+ where W+ x is zero: columns dead and stabilizer."""
     model = builders.resnet50(size=64, width=8, classes=5, bn="keep", seed=1)
     graph, outputs = ledger(model, "otsuki")
     table = outputs["ledger"]

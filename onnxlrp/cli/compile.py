@@ -1,10 +1,9 @@
 """`onnxlrp compile`: a model in, an explanation graph out."""
 
 import argparse
-import os
 from pathlib import Path
 
-from onnxlrp.cli.files import check_writable
+from onnxlrp.cli.files import check_no_overwrite, check_writable
 from onnxlrp.cli.options import (
     Commands,
     add_method,
@@ -14,7 +13,6 @@ from onnxlrp.cli.options import (
     target_keywords,
 )
 from onnxlrp.data import Preprocessing
-from onnxlrp.errors import DataError
 
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -38,8 +36,7 @@ def run(options: argparse.Namespace) -> int:
     out = Path(options.out)
     steps = Preprocessing.parse(options.preprocess).to_json() if options.preprocess else None
     check_writable(out)
-    if out.exists() and Path(options.model).exists() and os.path.samefile(out, options.model):
-        raise DataError(f"'{out}' is the model itself: choose another name for the graph")
+    check_no_overwrite(out, options.model)
     from onnxlrp.compile import compile as compile_model
 
     graph = compile_model(

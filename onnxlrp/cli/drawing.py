@@ -40,14 +40,17 @@ def draw_one(
 ) -> Iterator[Image.Image]:
     """Yield a page per explained input of one sample of a file."""
     maps = [name for name in inputs if name in result.relevance or name in result.heatmap]
-    for number, name in enumerate(maps):
-        if len(maps) > 1:
-            title = f"{caption.title}: input '{name}'" if caption.title else f"input '{name}'"
-            caption = replace(caption, title=title) if not number else Caption(title=title)
+    for name in maps:
         found = result.relevance.get(name, result.heatmap.get(name))
         if found is not None:
+            said = caption if len(maps) == 1 else _titled(caption, name, first=name == maps[0])
             shown = _shown(sample, name, index)
-            yield _page(found[index : index + 1], shown, sample.features, style, caption)
+            yield _page(found[index : index + 1], shown, sample.features, style, said)
+
+
+def _titled(caption: Caption, name: str, *, first: bool) -> Caption:
+    title = f"{caption.title}: input '{name}'" if caption.title else f"input '{name}'"
+    return replace(caption, title=title) if first else Caption(title=title)
 
 
 def _shown(sample: Sample, name: str, index: int) -> Image.Image | npt.NDArray[np.generic] | None:

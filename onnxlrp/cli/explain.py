@@ -1,4 +1,4 @@
-"""`onnxlrp explain`: a model and inputs in, a picture, arrays or JSON out."""
+"""`onnxlrp explain`: a model and inputs in, a picture, a page, arrays or JSON out."""
 
 import argparse
 import glob
@@ -36,7 +36,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         "--out",
         metavar="OUT",
         required=True,
-        help=".png, .jpg, .webp, .npz, .json or a folder",
+        help=".png, .jpg, .webp, .html, .npz, .json or a folder",
     )
     add_method(parser)
     _add_data(parser)

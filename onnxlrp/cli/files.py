@@ -25,6 +25,16 @@ def check_writable(path: Path) -> None:
         pass
 
 
+def check_no_overwrite(out: Path, model: str) -> None:
+    """Check that an output file is not the model that is read.
+
+    Raises:
+        DataError: It is.
+    """
+    if out.exists() and Path(model).exists() and os.path.samefile(out, model):
+        raise DataError(f"'{out}' is the model itself: choose another name")
+
+
 def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
     """Let a function write to a temporary file beside the path, then rename it.
 

@@ -5,22 +5,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
+from xml.etree.ElementTree import Element
 
 import numpy as np
 from PIL import Image
 
-from onnxlrp.cli.drawing import draw
+from onnxlrp.cli.drawing import draw, draw_one
 from onnxlrp.cli.files import check_writable, make_folder, write_whole
 from onnxlrp.cli.findings import Finding
+from onnxlrp.cli.sample_page import make_page, make_section
 from onnxlrp.data import Sample
 from onnxlrp.errors import DataError
 from onnxlrp.metadata import HEATMAP, IMAGE, LEDGER, RELEVANCE, TARGET
-from onnxlrp.render import Style, save, stack
+from onnxlrp.render import Caption, Style, save, stack
 from onnxlrp.runtime import Result
 from onnxlrp.runtime.result import Array
 
 _PICTURES: Final = (".png", ".jpg", ".jpeg", ".webp")
 _MOST_PAGES: Final = 16
+_MOST_SECTIONS: Final = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +35,7 @@ class Writer:
         style: How relevance is drawn.
         inputs: Names of the explained inputs.
         pages: Drawings for one picture.
+        sections: Parts of one HTML page.
         arrays: Arrays for one `.npz`, a part per file.
         names: Names of the files written into a folder.
     """
@@ -40,12 +44,13 @@ class Writer:
     style: Style
     inputs: Sequence[str] = ()
     pages: list[Image.Image] = field(default_factory=list)
+    sections: list[Element] = field(default_factory=list)
     arrays: dict[str, list[Array]] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
 
     @property
     def kind(self) -> str:
-        """`folder`, `picture`, `npz` or `json`."""
+        """`folder`, `picture`, `html`, `npz` or `json`."""
         suffix = self.out.suffix.lower()
         if self.out.is_dir() or not suffix:
             return "folder"
@@ -61,10 +66,10 @@ class Writer:
         if self.kind == "folder":
             make_folder(self.out)
             return
-        if self.kind not in ("picture", "npz", "json"):
+        if self.kind not in ("picture", "html", "npz", "json"):
             raise DataError(
-                f"cannot write '{self.out}': its name should end in {', '.join(_PICTURES)}, .npz "
-                "or .json, or be a folder"
+                f"cannot write '{self.out}': its name should end in {', '.join(_PICTURES)}, .html, "
+                ".npz or .json, or be a folder"
             )
         check_writable(self.out)
 
@@ -72,16 +77,18 @@ class Writer:
         """Take the results of one file; into a folder, write them at once.
 
         Raises:
-            DataError: Too many samples for one picture.
+            DataError: Too many samples for one picture or page.
         """
         if self.kind == "folder":
             self._add_to_folder(sample, result, findings)
         elif self.kind == "picture":
-            if len(self.pages) + len(findings) > _MOST_PAGES:
-                raise DataError(
-                    f"'{self.out}' would show more than {_MOST_PAGES} samples: write to a folder"
-                )
+            self._refuse_more_than(_MOST_PAGES, len(self.pages) + len(findings))
             self.pages.extend(draw(sample, result, findings, self.inputs, self.style))
+        elif self.kind == "html":
+            self._refuse_more_than(_MOST_SECTIONS, len(self.sections) + len(findings))
+            for index, finding in enumerate(findings):
+                drawings = draw_one(sample, result, index, Caption(), self.inputs, self.style)
+                self.sections.append(make_section(finding, list(drawings), sample.notes))
         elif self.kind == "npz":
             for name, array in _named(result):
                 self.arrays.setdefault(name, []).append(array)
@@ -90,6 +97,9 @@ class Writer:
         """Write what was collected."""
         if self.kind == "picture":
             save(stack(self.pages), self.out)
+        elif self.kind == "html":
+            content = make_page(self.sections, findings)
+            write_whole(self.out, lambda file: _write(file, content))
         elif self.kind == "npz":
             _write_npz(self.out, self.arrays)
         else:
@@ -97,6 +107,10 @@ class Writer:
             out = self.out / "summary.json" if self.kind == "folder" else self.out
             text = json.dumps(summary, indent=2) + "\n"
             write_whole(out, lambda file: _write(file, text.encode()))
+
+    def _refuse_more_than(self, most: int, count: int) -> None:
+        if count > most:
+            raise DataError(f"'{self.out}' would show more than {most} samples: write to a folder")
 
     def _add_to_folder(self, sample: Sample, result: Result, findings: Sequence[Finding]) -> None:
         name, count = sample.name, 1

@@ -97,6 +97,8 @@ def save(model: ModelProto, path: str | os.PathLike[str], folder: str) -> None:
         ModelError: The file or its data cannot be written; nothing is left half-written.
     """
     target = Path(path)
+    if not target.parent.is_dir():
+        raise ModelError(f"cannot write '{target}': there is no folder '{target.parent}'")
     try:
         _copy_external(model, Path(folder or "."), target.parent)
         if model.ByteSize() > LIMIT:

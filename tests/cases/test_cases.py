@@ -22,6 +22,10 @@ PREDICTION = 1e-5
 CLOSES = 1e-5
 """Of sum|in| per node and sample: float32 sums over up to 10^6 elements."""
 
+LOOSE = {("cifar_resnet20_optA", "captum-gamma"): 3e-5}
+"""captum divides by U x + b, whose parts cancel: 10^9 times the score flows, and float32 leaves
+1.8e-5 of it (measured)."""
+
 pytestmark = pytest.mark.skipif(not NAMES, reason="no folder of cases beside the repository")
 
 
@@ -55,4 +59,5 @@ def assert_closed(case, preset, graph, outputs):
     for name, row in rows:
         arrived = [outputs.get(f"relevance/{v.name}") for v in sites[name].outputs if v is not None]
         size = sum(float(np.abs(array).sum()) for array in arrived if array is not None)
-        assert abs(row[7]) <= CLOSES * size, f"{name}: {row} of {size}"
+        bound = LOOSE.get((case.name, preset), CLOSES) * size
+        assert abs(row[7]) <= bound, f"{name}: {row} of {size}"

@@ -138,8 +138,6 @@ def test_data_that_is_missing_or_truncated(tmp_path: Path) -> None:
         load(path)
 
 
-
-
 def test_data_that_is_truncated_without_a_stated_length(tmp_path: Path) -> None:
     path = saved(tmp_path)
     source = relocated(path, "weights/w.data")

@@ -53,4 +53,3 @@ def test_shipped_model_reaches_its_accuracy(name: str) -> None:
 def test_example_scene_is_recognised(name: str, path: Path) -> None:
     labels = (FOLDER / "shapes_labels.txt").read_text().split()
     assert labels[logits(name, picture(path, 64)).argmax()] == path.stem.removeprefix("shapes_")
-
