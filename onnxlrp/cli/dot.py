@@ -5,7 +5,7 @@ from typing import Final
 
 from onnxlrp.inspection import Report, Row
 
-COLORS: Final[Mapping[str, str]] = {
+_COLORS: Final[Mapping[str, str]] = {
     "LinearMap": "#cfe0f5",
     "Sum": "#d5ecd0",
     "Product": "#f6e3c0",
@@ -17,7 +17,6 @@ COLORS: Final[Mapping[str, str]] = {
     "Stop": "#d8d8d8",
     "Unsupported": "#f4a6a2",
 }
-"""Colour per kind; other kinds are white."""
 
 
 def to_dot(report: Report) -> str:
@@ -41,7 +40,7 @@ def _lines(report: Report) -> Iterator[str]:
         producers[name] = f"input{index}"
         yield f"input{index} [label={_quote(name)}, shape=ellipse]"
     for index, row in enumerate(report.rows):
-        yield f"site{index} [label={_quote(*_label(row))}, fillcolor={_quote(_color(row))}]"
+        yield f"site{index} [label={_quote(*_label(row))}, fillcolor={_quote(color(row))}]"
         producers.update((name, f"site{index}") for name in row.outputs)
     yield f"output [label={_quote(report.output)}, shape=ellipse]"
     ends = [(f"site{index}", row.inputs) for index, row in enumerate(report.rows)]
@@ -55,8 +54,9 @@ def _label(row: Row) -> tuple[str, ...]:
     return row.name, f"{row.op}: {row.kind}", row.rule or row.why
 
 
-def _color(row: Row) -> str:
-    return COLORS.get(row.kind, "#ffffff")
+def color(row: Row) -> str:
+    """Return the colour of the kind of a site."""
+    return _COLORS.get(row.kind, "#ffffff")
 
 
 def _quote(*lines: str) -> str:

@@ -53,6 +53,19 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
         Path(name).unlink(missing_ok=True)
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+
+    def write(file: IO[bytes]) -> None:
+        file.write(content)
+
+    write_whole(path, write)
+
+
 def make_folder(path: Path) -> None:
     """Make a folder for results, and check that it can be written to.
 

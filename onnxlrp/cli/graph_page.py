@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from xml.etree.ElementTree import Element
 
-from onnxlrp.cli.dot import COLORS
+from onnxlrp.cli.dot import color
 from onnxlrp.cli.html import Part, element, number, page, row, table
 from onnxlrp.costs import Derived
 from onnxlrp.inspection import Report, Row
@@ -35,7 +35,7 @@ def make_page(model: str, report: Report, said: Sequence[str], derived: Sequence
 
 
 def _row(index: int, item: Row, producers: Mapping[str, int]) -> Element:
-    kind = element("span", item.kind, class_="chip", style=f"background:{COLORS.get(item.kind)}")
+    kind = element("span", item.kind, class_="chip", style=f"background:{color(item)}")
     wrong = {"class_": "wrong"} if item.kind == "Unsupported" else {}
     reads = element("td", *_links(item.inputs, producers))
     return row(item.name, item.op, kind, item.rule, item.why, reads, id=f"node-{index}", **wrong)
@@ -59,9 +59,10 @@ def _unsupported(report: Report) -> Iterator[Element]:
 def _weights(derived: Sequence[Derived]) -> Iterator[Element]:
     if derived:
         yield element("h2", "Derived weights")
-        rows = [row(item.name, str(list(item.shape or ())), _size(item)) for item in derived]
-        yield table(("value", "shape", "MiB"), rows)
+        yield table(("value", "shape", number("MiB", "th")), [_weight(item) for item in derived])
 
 
-def _size(item: Derived) -> Element:
-    return number("unknown" if item.size is None else f"{item.size / _MIB:.3f}")
+def _weight(item: Derived) -> Element:
+    if item.size is None or item.shape is None:
+        return row(item.name, "unknown", number("unknown"))
+    return row(item.name, str(list(item.shape)), number(f"{item.size / _MIB:.3f}"))

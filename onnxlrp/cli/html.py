@@ -1,7 +1,7 @@
 """Pages of HTML in one file: no script, nothing loaded from elsewhere, every text escaped."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, TypeAlias
 from xml.etree import ElementTree as Tree
 
@@ -44,20 +44,26 @@ def element(tag: str, *parts: Part, **attributes: str) -> Tree.Element:
 
 def table(head: Sequence[Part], rows: Sequence[Tree.Element]) -> Tree.Element:
     """Make a table of rows under a head; an empty head is left out."""
-    names = element("tr", *(element("th", name) for name in head))
-    return element("table", *([element("thead", names)] if head else []), element("tbody", *rows))
+    top = [element("thead", element("tr", *_cells("th", head)))] if head else []
+    return element("table", *top, element("tbody", *rows))
 
 
-def row(*cells: Part, **attributes: str) -> Tree.Element:
-    """Make a row of a table; a cell that is one already is kept."""
-    kept = (isinstance(cell, Tree.Element) and cell.tag in ("td", "th") for cell in cells)
-    pairs = zip(cells, kept, strict=True)
-    return element("tr", *(c if is_cell else element("td", c) for c, is_cell in pairs), **attributes)
+def row(*parts: Part, **attributes: str) -> Tree.Element:
+    """Make a row of a table; a part that is a cell already is kept."""
+    return element("tr", *_cells("td", parts), **attributes)
 
 
-def number(text: str) -> Tree.Element:
-    """Make a cell for a number."""
-    return element("td", text, class_="number")
+def number(text: str, tag: str = "td") -> Tree.Element:
+    """Make a cell for a number, or for the name over numbers."""
+    return element(tag, text, class_="number")
+
+
+def _cells(tag: str, parts: Sequence[Part]) -> Iterator[Tree.Element]:
+    for part in parts:
+        if isinstance(part, Tree.Element) and part.tag in ("td", "th"):
+            yield part
+        else:
+            yield element(tag, part)
 
 
 def page(title: str, *parts: Part) -> bytes:

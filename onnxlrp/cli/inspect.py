@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from onnxlrp.cli.files import check_no_overwrite, check_writable, write_whole
+from onnxlrp.cli.files import check_no_overwrite, check_writable, write_bytes
 from onnxlrp.cli.options import Commands, add_method, plan_keywords, target_keywords
 from onnxlrp.cli.table import format_table
 from onnxlrp.errors import ModelError, RuleError
@@ -94,13 +94,14 @@ def _summary(report: "Report", cost: "Cost | None", unknown: str | None) -> Iter
         names = ", ".join(f"'{name}'" for name in cost.uncounted[:5])
         more = ", ..." if len(cost.uncounted) > 5 else ""
         yield f"not counted, shapes unknown: {len(cost.uncounted)} nodes ({names}{more})"
-    yield f"derived weights {cost.derived_size / _MIB:.2f} MiB, computed once at load"
+    size, number = cost.derived_size / _MIB, len(cost.derived)
+    yield f"derived weights {size:.2f} MiB in {number} values, computed once at load"
 
 
 def _passes(cost: "Cost") -> str:
     if cost.passes is None:
         return "the cost cannot be told: no multiply-add of the model can be counted"
-    about = "at least " if cost.uncounted else ""
+    about = "about " if cost.uncounted else ""
     return (
         f"cost {about}{cost.passes:.2f} forward passes: {cost.forward:,} multiply-adds for the "
         f"prediction, {cost.relevance:,} for relevance"
@@ -122,10 +123,9 @@ def _write(
     from onnxlrp.cli.graph_page import make_page
 
     if options.dot:
-        text = to_dot(report).encode("utf-8", "replace")
-        write_whole(Path(options.dot), lambda file: _put(file, text))
+        write_bytes(Path(options.dot), to_dot(report).encode())
     if options.html:
         said = list(_summary(report, cost, unknown))
         derived = () if cost is None else cost.derived
-        content = make_page(Path(options.model).name, report, said, derived)
-        write_whole(Path(options.html), lambda file: _put(file, content))
+        page = make_page(Path(options.model).name, report, said, derived)
+        write_bytes(Path(options.html), page)

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from onnxlrp.cli.drawing import draw, draw_one
-from onnxlrp.cli.files import check_writable, make_folder, write_whole
+from onnxlrp.cli.files import check_writable, make_folder, write_bytes, write_whole
 from onnxlrp.cli.findings import Finding
 from onnxlrp.cli.sample_page import make_page, make_section
 from onnxlrp.data import Sample
@@ -98,15 +98,14 @@ class Writer:
         if self.kind == "picture":
             save(stack(self.pages), self.out)
         elif self.kind == "html":
-            content = make_page(self.sections, findings)
-            write_whole(self.out, lambda file: _write(file, content))
+            write_bytes(self.out, make_page(self.sections, findings))
         elif self.kind == "npz":
             _write_npz(self.out, self.arrays)
         else:
             summary = {"samples": [f.to_json() for f in findings], "assumed": list(notes)}
             out = self.out / "summary.json" if self.kind == "folder" else self.out
             text = json.dumps(summary, indent=2) + "\n"
-            write_whole(out, lambda file: _write(file, text.encode()))
+            write_bytes(out, text.encode())
 
     def _refuse_more_than(self, most: int, count: int) -> None:
         if count > most:
@@ -149,7 +148,3 @@ def _write_npz(path: Path, arrays: Mapping[str, Sequence[Array]]) -> None:
         np.savez_compressed(file, allow_pickle=True, **joined)
 
     write_whole(path, write)
-
-
-def _write(file: IO[bytes], content: bytes) -> None:
-    file.write(content)

@@ -16,14 +16,14 @@ def make_section(
 ) -> Element:
     """Make the section of one sample: drawings, prediction, numbers, what was assumed."""
     caption = finding.caption()
+    title = f"{finding.name}: {caption.title}"
     tables = [_numbers(finding)]
     if caption.top:
         tables.insert(0, _prediction(caption.heading, caption.top))
     return element(
         "section",
-        element("h2", caption.title),
-        element("p", caption.subtitle, class_="faint"),
-        *(_picture(drawing, f"relevance for {caption.title}") for drawing in drawings),
+        element("h2", finding.name if finding.name == caption.title else title),
+        *(_picture(drawing, f"relevance, {title}") for drawing in drawings),
         element("div", *tables, class_="beside"),
         *(element("p", note, class_="faint") for note in notes),
     )
@@ -36,7 +36,7 @@ def make_page(sections: Sequence[Element], findings: Sequence[Finding]) -> bytes
     if len(findings) > 1:
         for index, section in enumerate(sections):
             section.set("id", f"sample-{index}")
-        head = ("sample", "explained", "score", "conservation")
+        head = ("sample", "explained", *(number(name, "th") for name in ("score", "conservation")))
         contents.append(table(head, [_entry(k, finding) for k, finding in enumerate(findings)]))
     return page(f"{title} - onnxlrp", element("h1", f"Relevance: {title}"), *contents, *sections)
 
@@ -52,7 +52,7 @@ def _cell(value: float | None) -> Element:
 
 def _prediction(heading: str, top: Sequence[tuple[str, str, float]]) -> Element:
     rows = [row(label, number(score), _bar(share)) for label, score, share in top]
-    return table((heading, element("span", "score"), ""), rows)
+    return table((heading, number("score", "th"), ""), rows)
 
 
 def _bar(share: float) -> Element:
@@ -64,11 +64,11 @@ def _numbers(finding: Finding) -> Element:
     caption = finding.caption()
     said = [
         ("output", finding.output),
-        ("target", finding.target or "as compiled"),
+        ("target", finding.target),
         ("composite", finding.composite),
         *caption.numbers,
     ]
-    return table((), [row(element("th", name), value) for name, value in said])
+    return table((), [row(element("th", name), value) for name, value in said if value])
 
 
 def _picture(drawing: Image.Image, words: str) -> Element:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 from onnxlrp.errors import UnsupportedOp
-from onnxlrp.graph.graph import FLOATS
 from onnxlrp.graph.view import Site
 from onnxlrp.ops.kinds import Kind, Unsupported
 
@@ -42,7 +41,7 @@ def _unsupported(site: Site, reason: str) -> Unsupported:
     operands = tuple(
         value
         for value, live in zip(site.inputs, site.live, strict=False)
-        if live and value is not None and value.dtype in FLOATS
+        if live and value is not None
     )
     return Unsupported(
         operands=operands,
