@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from onnxlrp.cli.detect import is_explanation_graph
+from onnxlrp.cli.files import check_no_overwrite
 from onnxlrp.cli.findings import Finding, Reader
 from onnxlrp.cli.options import Commands, add_method, given_method, plan_keywords, target_keywords
 from onnxlrp.cli.progress import Progress
@@ -73,6 +74,7 @@ def run(options: argparse.Namespace) -> int:
     files = expand(options.sources)
     writer = Writer(out=Path(options.out), style=style)
     writer.check()
+    check_no_overwrite(writer.out, options.model, *files)
     explain = open_explainer(options)
     metadata = explain.metadata
     writer = replace(writer, inputs=metadata.inputs)

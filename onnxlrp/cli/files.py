@@ -25,14 +25,15 @@ def check_writable(path: Path) -> None:
         pass
 
 
-def check_no_overwrite(out: Path, model: str) -> None:
-    """Check that an output file is not the model that is read.
+def check_no_overwrite(out: Path, *sources: str | Path) -> None:
+    """Check that an output file is none of the files that are read.
 
     Raises:
-        DataError: It is.
+        DataError: It is one of them.
     """
-    if out.exists() and Path(model).exists() and os.path.samefile(out, model):
-        raise DataError(f"'{out}' is the model itself: choose another name")
+    for source in sources:
+        if out.is_file() and Path(source).exists() and os.path.samefile(out, source):
+            raise DataError(f"'{out}' is read as an input: choose another name for the output")
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:

@@ -17,7 +17,8 @@ h1 { font-size: 1.6rem; margin: 0; } h2 { font-size: 1.3rem; margin: 2.5rem 0 0;
 p { margin: .3rem 0; } .faint, th { color: #6e7680; font-weight: normal; }
 table { border-collapse: collapse; margin: 1rem 0; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .9rem .3rem 0;
-  border-bottom: 1px solid #dadee4; overflow-wrap: anywhere; }
+  border-bottom: 1px solid #dadee4; overflow-wrap: break-word; }
+th { white-space: nowrap; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 img { display: block; max-width: 100%; margin: .8rem 0; }
 .beside { display: flex; flex-wrap: wrap; gap: 0 4rem; align-items: flex-start; }

@@ -36,7 +36,7 @@ def make_page(sections: Sequence[Element], findings: Sequence[Finding]) -> bytes
     if len(findings) > 1:
         for index, section in enumerate(sections):
             section.set("id", f"sample-{index}")
-        head = ("sample", "explained", *(number(name, "th") for name in ("score", "conservation")))
+        head = ("sample", "explained", number("score", "th"), number("conservation", "th"))
         contents.append(table(head, [_entry(k, finding) for k, finding in enumerate(findings)]))
     return page(f"{title} - onnxlrp", element("h1", f"Relevance: {title}"), *contents, *sections)
 

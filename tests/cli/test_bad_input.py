@@ -48,6 +48,8 @@ EXPLAIN = [
     (["{cnn}", "{photo}", "-o", "{photo}/o.png"], "there is no folder"),
     (["{cnn}", "{photo}", "-o", "o.gif"], "its name should end in"),
     (["{cnn}", "{photo}", "-o", "nowhere/folder"], "there is no folder"),
+    (["{cnn}", "{photo}", "-o", "nowhere/o.html"], "there is no folder"),
+    (["{cnn}", "{photo}", "{junk}", "-o", "o.html"], "cannot read the picture"),
     (["{cnn}", "{photo}", "-o", "o.png", "--preprocess", "imagnet"], "unknown preprocessing"),
     (["{cnn}", "{photo}", "-o", "o.png", "--preprocess", "{none}.json"], "No such file"),
     (["{cnn}", "{photo}", "-o", "o.png", "--layout", "nhwc"], "in layout NHWC"),
@@ -58,6 +60,7 @@ EXPLAIN = [
     (["{cnn}", "{photo}", "-o", "o.png", "--composite", "epsilon:low=x"], "low"),
     (["{cnn}", "{photo}", "-o", "o.png", "--composite", "{none}.json"], "none.json"),
     (["{cnn}", "{photo}", "-o", "o.png", "--split", "half"], "half"),
+    (["{cnn}", "{photo}", "-o", "{photo}"], "is read as an input"),
     (["{cnn}", "{photo}", "-o", "o.png", "--target", "9"], "9"),
     (["{cnn}", "{photo}", "-o", "o.png", "--target", "best"], "best"),
     (["{cnn}", "{photo}", "-o", "o.png", "--target", "input"], "is for `onnxlrp compile`"),
@@ -105,7 +108,7 @@ def test_bad_explain(command, files, tmp_path, monkeypatch, arguments, message):
 
 COMPILE = [
     (["{graph}", "-o", "o.onnx"], "explanation graph already"),
-    (["{cnn}", "-o", "{cnn}"], "is the model itself"),
+    (["{cnn}", "-o", "{cnn}"], "is read as an input"),
     (["{cnn}", "-o", "nowhere/o.onnx"], "there is no folder"),
     (["{cnn}", "-o", "."], "it is a folder"),
     (["{cnn}", "-o", "o.onnx", "--probe", "z*"], "z*"),
@@ -118,6 +121,26 @@ def test_bad_compile(command, files, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     before = {path: path.stat().st_size for path in tmp_path.iterdir()}
     status, _, err = command("compile", *(argument.format(**files) for argument in arguments))
+    assert status == 1
+    assert one_line(err), err
+    assert message in err
+    assert {path: path.stat().st_size for path in tmp_path.iterdir()} == before
+
+
+INSPECT = [
+    (["{cnn}", "--dot", "nowhere/o.dot"], "there is no folder"),
+    (["{cnn}", "--html", "."], "it is a folder"),
+    (["{cnn}", "--dot", "{cnn}"], "is read as an input"),
+    (["{cnn}", "--html", "o.html", "--target", "9"], "9"),
+    (["{cnn}", "--html", "o.html", "--composite", "epsilonn"], "epsilonn"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), INSPECT)
+def test_bad_inspect(command, files, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    before = {path: path.stat().st_size for path in tmp_path.iterdir()}
+    status, _, err = command("inspect", *(argument.format(**files) for argument in arguments))
     assert status == 1
     assert one_line(err), err
     assert message in err

@@ -144,12 +144,13 @@ def test_standard_input(cnn, photo, tmp_path):
     assert out.exists()
 
 
-def test_explaining_a_graph_never_imports_the_compiler(tmp_path):
+@pytest.mark.parametrize("out", ["out.json", "out.html"])
+def test_explaining_a_graph_never_imports_the_compiler(tmp_path, out):
     onnx.save(graphs.explanation(graphs.ARGMAX), tmp_path / "g.onnx")
     np.save(tmp_path / "x.npy", np.ones((2, 3)))
     code = (
         "import sys; from onnxlrp.cli import main\n"
-        "status = main(['explain', 'g.onnx', 'x.npy', '-o', 'out.json'])\n"
+        f"status = main(['explain', 'g.onnx', 'x.npy', '-o', '{out}'])\n"
         "assert not {'onnx', 'networkx'} & set(sys.modules)\n"
         "sys.exit(status)"
     )
@@ -162,7 +163,11 @@ def test_explaining_a_graph_never_imports_the_compiler(tmp_path):
         env={"PYTHONPATH": str(_root())},
     )
     assert run.returncode == 0, run.stderr
-    assert json.loads((tmp_path / "out.json").read_text())["samples"][0]["relevance"] == 9
+    text = (tmp_path / out).read_text()
+    if out == "out.json":
+        assert json.loads(text)["samples"][0]["relevance"] == 9
+    else:
+        assert ">sum of relevance R</th><td>9</td>" in text
 
 
 def _root():
