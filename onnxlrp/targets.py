@@ -160,16 +160,47 @@ class _Rows:
     def best(self, position: Index) -> Value:
         """One-hot rows at the largest value; among those at a fixed leading position."""
         t = self._tape
-        scores = self.logits
-        if position:
-            sizes = t.op("Shape", self._output.value, start=self.lead)
-            inner = t.op("ReduceProd", t.op("Slice", sizes, [len(position)], [99]), keepdims=1)
-            leading = t.op("Slice", sizes, [0], [len(position)])
-            at = _flat_index(t, t.op("Reshape", list(position), [1, -1]), leading, len(position))
-            cell = t.op("Div", t.op("Range", *self._span()), inner)
-            scores = t.op("Where", t.op("Equal", cell, at), scores, float(np.finfo(np.float32).min))
-        index = t.op("ArgMax", scores, axis=1, keepdims=1)
+        if not position:
+            return self._hit(t.op("ArgMax", self.logits, axis=1, keepdims=1))
+        here = self._at(position)
+        scores = t.op("Where", here, self.logits, float(np.finfo(np.float32).min))
+        hit = self._hit(t.op("ArgMax", scores, axis=1, keepdims=1))
+        somewhere = t.op("ReduceMax", t.op("Cast", here, to=1), [1], keepdims=1)
+        return t.op("Where", t.op("Equal", somewhere, 0.0), float("nan"), hit)
+
+    def _hit(self, index: Value) -> Value:
+        """One-hot rows at flat indices `[M, 1]`."""
+        t = self._tape
         return t.op("Cast", t.op("Equal", t.op("Range", *self._span()), index), to=1)
+
+    def _at(self, position: Index) -> Value:
+        """Which of the K entries stand at a fixed leading position, `[1, K]`."""
+        t, count = self._tape, len(position)
+        if count >= len(self.shape):
+            raise InputError(
+                f"position {','.join(map(str, position))} leaves no axis of output "
+                f"'{self.name}' {list(self.shape)} to choose from"
+            )
+        self.check(position, list(range(count)), "position")
+        sizes = t.op("Shape", self._output.value, start=self.lead)
+        inner = t.op("ReduceProd", t.op("Slice", sizes, [count], [len(self.shape)]), keepdims=1)
+        leading = t.op("Slice", sizes, [0], [count])
+        at = _flat_index(t, t.op("Reshape", list(position), [1, -1]), leading, count)
+        return t.op("Equal", t.op("Div", t.op("Range", *self._span()), inner), at)
+
+    def check(self, index: Index, axes: list[int], what: str) -> None:
+        """Refuse an index outside of the sizes that are known.
+
+        Raises:
+            InputError: It is outside.
+        """
+        for number, axis in zip(index, axes, strict=True):
+            dim = self.shape[axis]
+            if isinstance(dim, int) and not -dim <= number < dim:
+                raise InputError(
+                    f"{what} {number} is out of range: output '{self.name}' has {dim} entries "
+                    f"on axis {axis + self.lead}"
+                )
 
     def one_hot(self, indices: Value) -> Value:
         """One-hot rows at indices `[M, r]`; NaN where an index is out of range."""
@@ -177,8 +208,7 @@ class _Rows:
         axes = [axis + self.lead for axis in self.dims]
         sizes = t.op("Gather", t.op("Shape", self._output.value), axes)
         flat = _flat_index(t, indices, sizes, len(self.dims))
-        hit = t.op("Cast", t.op("Equal", t.op("Range", *self._span()), flat), to=1)
-        return t.op("Where", t.op("Less", flat, t.constant_int(0)), float("nan"), hit)
+        return t.op("Where", t.op("Less", flat, t.constant_int(0)), float("nan"), self._hit(flat))
 
     def _span(self) -> tuple[Value, Value, Value]:
         t = self._tape
@@ -215,13 +245,7 @@ def _constant(t: Tape, rows: _Rows, index: Index) -> Value:
             f"target {','.join(map(str, index))} has {len(index)} indices; output "
             f"'{rows.name}' {list(rows.shape)} needs {len(rows.dims)}"
         )
-    for number, axis in zip(index, rows.dims, strict=True):
-        dim = rows.shape[axis]
-        if isinstance(dim, int) and not -dim <= number < dim:
-            raise InputError(
-                f"target {number} is out of range: output '{rows.name}' has {dim} entries "
-                f"on axis {axis + rows.lead}"
-            )
+    rows.check(index, rows.dims, "target")
     return t.op("Reshape", list(index), [1, len(rows.dims)])
 
 

@@ -51,6 +51,31 @@ def test_targets_that_there_are_not(target):
         compile(RESNET, target=target)
 
 
+SEQUENCE = """<ir_version: 10, opset_import: ["" : 21]>
+g (float[N,4,3] x) => (float[N,4,3] y) { y = Identity(x) }"""
+
+
+def test_position_fixes_leading_indices():
+    model = onnx.parser.parse_model(SEQUENCE)
+    x = np.random.default_rng(0).normal(size=(2, 4, 3)).astype(np.float32)
+    graph = compile(model, composite="gradient", position=(2,))
+    expected = np.zeros_like(x)
+    expected[np.arange(2), 2, x[:, 2].argmax(axis=1)] = 1
+    assert np.array_equal(run(graph, {"x": x})["relevance/x"], expected)
+
+
+def test_position_out_of_range_at_run_time_is_nan():
+    model = onnx.parser.parse_model(SEQUENCE.replace("N,4,3", "N,L,3"))
+    graph = compile(model, composite="gradient", position=(9,))
+    assert np.isnan(run(graph, {"x": np.ones((1, 4, 3), np.float32)})["relevance/x"]).any()
+
+
+@pytest.mark.parametrize("position", [(4,), (-5,), (1, 2)])
+def test_positions_that_there_are_not(position):
+    with pytest.raises(InputError, match="position"):
+        compile(onnx.parser.parse_model(SEQUENCE), position=position)
+
+
 def test_target_as_input(x):
     graph = compile(RESNET, composite="epsilon-plus", target="input")
     feeds = {"image": x, "target": np.array([4, -1])}
