@@ -3,6 +3,7 @@
 from onnxlrp.ops import (
     activations,
     arithmetic,
+    choice,
     conv,
     dense,
     moves,
@@ -18,6 +19,7 @@ from onnxlrp.ops.registry import OPS
 FAMILIES = (
     activations,
     arithmetic,
+    choice,
     conv,
     dense,
     moves,

@@ -175,10 +175,12 @@ class Norm(Kind):
     Attributes:
         frozen: Adjoint of the map with its scale held fixed; x * frozen(r / y) conserves.
         derivative: The true vector-Jacobian product.
+        offset: Makes the summand behind the scaling; None: zero.
     """
 
     frozen: Adjoint
     derivative: Adjoint
+    offset: Thunk | None = None
 
     def gradient(self, t: Tape, r: Relevance) -> Relevance:
         """The derivative, through the scale too."""

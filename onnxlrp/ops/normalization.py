@@ -1,10 +1,12 @@
 """Normalisations."""
 
+from collections.abc import Callable
+
 from onnxlrp.errors import UnsupportedOp
 from onnxlrp.graph.graph import Value
 from onnxlrp.graph.tape import Tape
 from onnxlrp.graph.view import Site
-from onnxlrp.ops.kinds import LinearMap, Maybe, Norm
+from onnxlrp.ops.kinds import LinearMap, Maybe, Norm, Thunk
 from onnxlrp.ops.registry import op
 
 
@@ -80,3 +82,108 @@ def _over_channels(t: Tape, value: Value, x: Value, reach: tuple[int, int]) -> V
     pads = [reach[0], 0, reach[1], 0]
     mean = t.op("AveragePool", rows, kernel_shape=[size, 1], pads=pads, count_include_pad=1)
     return t.reshape(t.op("Mul", mean, float(size)), x)
+
+
+Mean = Callable[[Tape, Value], Value]
+"""The mean over what is normalised together, in a shape that broadcasts."""
+
+
+def _standardised(
+    site: Site, mean: Mean, scale: Thunk, offset: Thunk | None, epsilon: float
+) -> Norm:
+    """Scaled and centred by the statistics of x: gamma (x - mean) / sigma + beta."""
+    x = site.required(0)
+
+    def centred(t: Tape) -> Value:
+        return t.op("Sub", t.at(x), mean(t, t.at(x)))
+
+    def inverse(t: Tape) -> Value:
+        variance = mean(t, t.op("Mul", centred(t), centred(t)))
+        return t.op("Reciprocal", t.op("Sqrt", t.op("Add", variance, epsilon)))
+
+    def frozen(t: Tape, r: Value) -> Value:
+        u = t.op("Mul", t.op("Mul", r, scale(t)), inverse(t))
+        return t.op("Sub", u, mean(t, u))
+
+    def derivative(t: Tape, r: Value) -> Value:
+        g = t.op("Mul", r, scale(t))
+        n = t.op("Mul", centred(t), inverse(t))
+        along = t.op("Mul", n, mean(t, t.op("Mul", g, n)))
+        rest = t.op("Sub", t.op("Sub", g, mean(t, g)), along)
+        return t.op("Mul", rest, inverse(t))
+
+    return Norm(
+        operands=(x,), output=site.output, frozen=frozen, derivative=derivative, offset=offset
+    )
+
+
+def _fixed(site: Site, index: int) -> Value | None:
+    value = site.input(index)
+    if site.is_live(index):
+        raise UnsupportedOp("its scale or bias depends on the input")
+    return value
+
+
+@op("LayerNormalization")
+def layer_normalization(site: Site) -> Norm:
+    """Normalisation over the axes from `axis` on.
+
+    Forward: y = gamma (x - mean) / sqrt(variance + epsilon) + beta.
+    Derivative: (g - mean(g) - n mean(g n)) / sigma, g = r gamma, n the normalised input.
+    """
+    x, scale, bias = site.required(0), _fixed(site, 1), _fixed(site, 2)
+    if x.rank is None or scale is None:
+        raise UnsupportedOp("the rank of its input is not known")
+    axes = list(range(site.integer("axis", -1) % x.rank, x.rank))
+    return _standardised(
+        site,
+        lambda t, v: t.op("ReduceMean", v, axes, keepdims=1),
+        lambda t: scale,
+        None if bias is None else lambda t: bias,
+        site.number("epsilon", 1e-5),
+    )
+
+
+@op("InstanceNormalization")
+def instance_normalization(site: Site) -> Norm:
+    """Normalisation over the positions of a channel.
+
+    Forward: y = gamma (x - mean) / sqrt(variance + epsilon) + beta, gamma and beta per channel.
+    Derivative: as `LayerNormalization`.
+    """
+    x, scale, bias = site.required(0), _fixed(site, 1), _fixed(site, 2)
+    if x.rank is None or scale is None or bias is None:
+        raise UnsupportedOp("the rank of its input is not known")
+    column = [-1] + [1] * (x.rank - 2)
+    axes = list(range(2, x.rank))
+    return _standardised(
+        site,
+        lambda t, v: t.op("ReduceMean", v, axes, keepdims=1),
+        lambda t: t.op("Reshape", scale, column),
+        lambda t: t.op("Reshape", bias, column),
+        site.number("epsilon", 1e-5),
+    )
+
+
+@op("LpNormalization")
+def lp_normalization(site: Site) -> Norm:
+    """Division by the Lp norm along an axis.
+
+    Forward: y = x / |x|_p.
+    Derivative: (r - d sum(r y)) / |x|_p, d = sign(x) for p = 1, y for p = 2.
+    """
+    x, y, p = site.required(0), site.output, site.integer("p", 2)
+    axis, reduction = site.integer("axis", -1), "ReduceL1" if p == 1 else "ReduceL2"
+
+    def norm(t: Tape) -> Value:
+        return t.op(reduction, t.at(x), [axis], keepdims=1)
+
+    def frozen(t: Tape, r: Value) -> Value:
+        return t.op("Div", r, norm(t))
+
+    def derivative(t: Tape, r: Value) -> Value:
+        along = t.op("ReduceSum", t.op("Mul", r, t.at(y)), [axis], keepdims=1)
+        slope = t.op("Sign", t.at(x)) if p == 1 else t.at(y)
+        return frozen(t, t.op("Sub", r, t.op("Mul", slope, along)))
+
+    return Norm(operands=(x,), output=y, frozen=frozen, derivative=derivative)

@@ -123,7 +123,7 @@ class Average(Rule[Select]):
 class Frozen(Rule[Norm]):
     """Holds the scale of a normalisation fixed and shares by the linear map that is left.
 
-    R_in = x * F^T (r / stabilised y). Conserves but for the stabiliser.
+    R_in = x * F^T (r / stabilised y). Conserves but for offset (column `bias`) and stabiliser.
     Source: Ali et al. 2022.
 
     Attributes:
@@ -135,7 +135,8 @@ class Frozen(Rule[Norm]):
 
     def propagate(self, t: Tape, m: Norm, r: Relevance) -> Relevance:
         """See the class."""
-        s = quotient(t, some(r), t.at(m.output), self.stabilizer)
+        offset = None if m.offset is None else m.offset(t)
+        s = quotient(t, some(r), t.at(m.output), self.stabilizer, offset)
         return (t.op("Mul", t.at(m.operands[0]), m.frozen(t, s)),)
 
 

@@ -4,6 +4,7 @@ from tests.ops.algebra import CONSTANT, GEMMS, LIVE, MATMULS
 from tests.ops.case import Case
 from tests.ops.functions import SOFTMAX, UNARY
 from tests.ops.moving import COPIES, JOINS, PADS, REDUCTIONS, RESHAPES, SLICES
+from tests.ops.norms import NORMALISED
 from tests.ops.scaling import BATCH_NORMS, BLOCKS, LP_POOLS, LRN, RESIZES
 from tests.ops.windows import AVERAGE_POOLS, CONVOLUTIONS, MAX_POOLS, TRANSPOSED
 
@@ -29,6 +30,7 @@ CASES: tuple[Case, ...] = (
     *REDUCTIONS,
     *UNARY,
     *SOFTMAX,
+    *NORMALISED,
 )
 
 NAMES = [case.name for case in CASES]
