@@ -3,11 +3,11 @@
 import numpy as np
 import onnx
 import pytest
-from nets import DIGITS, MLP, RESNET, VGG, pictures, run
 
 import onnxlrp
 from onnxlrp import ModelError
 from onnxlrp.composites import PRESETS
+from tests.nets import DIGITS, MLP, RESNET, VGG, pictures, run
 
 PER_NODE, NEW_WEIGHTS = 4096, 65536
 ALL = ("auto", *(preset.name for preset in PRESETS))

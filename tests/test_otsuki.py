@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from nets import run
 
 from models import builders
 from onnxlrp import compile  # noqa: A004
 from onnxlrp.metadata import LEDGER_COLUMNS
+from tests.nets import run
 
 CONSERVES = 1e-6
 """Of sum|in| at every Add."""

@@ -3,9 +3,9 @@
 import numpy as np
 import onnx
 import pytest
-from nets import DIGITS, MLP, RESNET, pictures, run
 
 from onnxlrp import InputError, RuleError, compile  # noqa: A004
+from tests.nets import DIGITS, MLP, RESNET, pictures, run
 
 SAME = 1e-5
 """Of max|R|: one walk linear in its seed, in float32."""

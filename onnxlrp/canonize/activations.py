@@ -55,7 +55,7 @@ def _product(view: View, value: Value) -> tuple[Node, Value] | None:
     node = view.only_consumer(value)
     if node is None or node.op != "Mul" or node.domain:
         return None
-    others = [item for item in node.live_inputs if item is not value]
+    others = [item for item in node.sources if item is not value]
     return (node, others[0]) if len(others) == 1 else None
 
 
@@ -85,7 +85,7 @@ def _scaled(view: View, value: Value, x: Value) -> tuple[Node, float] | None:
         return None
     if view.only_consumer(value) is None:
         return None
-    numbers = [number for item in node.live_inputs if (number := _number(item)) is not None]
+    numbers = [number for item in node.sources if (number := _number(item)) is not None]
     return (node, numbers[0]) if len(numbers) == 1 else None
 
 
@@ -115,8 +115,8 @@ def _clip(view: View, node: Node) -> str:
     before = None if first is None else view.graph.producer(first)
     if bounds != [0.0, 6.0] or first is None or before is None or before.op != "Add":
         return "not Clip(x + 3, 0, 6)"
-    numbers = [_number(item) for item in before.live_inputs]
-    x = next((v for v, n in zip(before.live_inputs, numbers, strict=True) if n is None), None)
+    numbers = [_number(item) for item in before.sources]
+    x = next((v for v, n in zip(before.sources, numbers, strict=True) if n is None), None)
     if x is None or 3.0 not in numbers or view.only_consumer(first) is not node:
         return "not Clip(x + 3, 0, 6)"
     chain = _factors(view, node, x, 1 / 6)
@@ -128,15 +128,15 @@ def _erf(view: View, node: Node) -> str:
     before = None if first is None else view.graph.producer(first)
     if first is None or before is None or before.op not in {"Mul", "Div"}:
         return "its argument is not x / sqrt(2)"
-    numbers = [_number(item) for item in before.live_inputs]
-    x = next((v for v, n in zip(before.live_inputs, numbers, strict=True) if n is None), None)
+    numbers = [_number(item) for item in before.sources]
+    x = next((v for v, n in zip(before.sources, numbers, strict=True) if n is None), None)
     scale = next((n for n in numbers if n is not None), 0.0)
     wanted = math.sqrt(2) if before.op == "Div" else math.sqrt(0.5)
     turned = before.op == "Div" and before.inputs[0] is not x
     if x is None or turned or not _near(scale, wanted) or view.only_consumer(first) is not node:
         return "its argument is not x / sqrt(2)"
     plus = view.only_consumer(_output(node))
-    if plus is None or plus.op != "Add" or 1.0 not in [_number(v) for v in plus.live_inputs]:
+    if plus is None or plus.op != "Add" or 1.0 not in [_number(v) for v in plus.sources]:
         return "no Add of 1 behind it"
     chain = _factors(view, plus, x, 0.5)
     return (
@@ -153,7 +153,7 @@ def _factors(view: View, node: Node, x: Value, constant: float) -> list[Node] | 
         after = view.only_consumer(value)
         if after is None or after.op not in {"Mul", "Div"} or after.inputs[0] is None:
             break
-        other = next((item for item in after.live_inputs if item is not value), value)
+        other = next((item for item in after.sources if item is not value), value)
         number = _number(other)
         half = _scaled(view, other, x)
         if after.op == "Div" and (number is None or after.inputs[0] is not value):

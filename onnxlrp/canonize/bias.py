@@ -26,8 +26,8 @@ def move_bias(view: View, t: Tape) -> None:
 
 
 def _move(view: View, t: Tape, node: Node) -> str:
-    constants = [v for v in node.live_inputs if not v.variable]
-    sources = [v for v in node.live_inputs if v.variable]
+    constants = [v for v in node.sources if not v.variable]
+    sources = [v for v in node.sources if v.variable]
     if len(constants) != 1 or len(sources) != 1:
         return "it has no constant summand"
     producer = view.graph.producer(sources[0])

@@ -15,7 +15,7 @@ def single_producer(graph: Graph) -> Iterator[str]:
     """Every value is computed by at most one node."""
     seen: set[Value] = set()
     for node in graph.nodes:
-        for value in node.live_outputs:
+        for value in node.results:
             if value in seen:
                 yield f"value '{value.name}' has two producers"
             seen.add(value)
@@ -24,20 +24,20 @@ def single_producer(graph: Graph) -> Iterator[str]:
 def ordered(graph: Graph) -> Iterator[str]:
     """Every node stands behind the producers of its inputs."""
     done: set[Value] = set()
-    produced = {value for node in graph.nodes for value in node.live_outputs}
+    produced = {value for node in graph.nodes for value in node.results}
     for node in graph.nodes:
-        for value in node.live_inputs:
+        for value in node.sources:
             if value in produced and value not in done:
                 yield f"node '{node.name}' reads '{value.name}' before it is computed"
-        done.update(node.live_outputs)
+        done.update(node.results)
 
 
 def edges_follow_nodes(graph: Graph) -> Iterator[str]:
     """The edges are those of the nodes' inputs and outputs."""
     wanted: set[tuple[Node | Value, Node | Value]] = set()
     for node in graph.nodes:
-        wanted |= {(value, node) for value in node.live_inputs}
-        wanted |= {(node, value) for value in node.live_outputs}
+        wanted |= {(value, node) for value in node.sources}
+        wanted |= {(node, value) for value in node.results}
     for tail, head in wanted ^ set(graph.edges()):
         yield f"edge '{tail.name}' -> '{head.name}' is not that of a node"
 
@@ -60,9 +60,9 @@ def unique_names(graph: Graph) -> Iterator[str]:
 
 def deployed_untouched(graph: Graph) -> Iterator[str]:
     """Deployed nodes read deployed values only, and are those of the source."""
-    emitted = {value for n in graph.nodes if not n.deployed for value in n.live_outputs}
+    emitted = {value for n in graph.nodes if not n.deployed for value in n.results}
     for node in graph.nodes:
-        if node.deployed and emitted & set(node.live_inputs):
+        if node.deployed and emitted & set(node.sources):
             yield f"deployed node '{node.name}' reads an emitted value"
     names = [node.name for node in graph.nodes if node.deployed]
     if names != [node.name for node in graph.source.graph.node]:

@@ -80,12 +80,12 @@ class Node:
     deployed: bool = False
 
     @property
-    def live_inputs(self) -> Iterator[Value]:
+    def sources(self) -> Iterator[Value]:
         """The inputs that are present."""
         return (value for value in self.inputs if value is not None)
 
     @property
-    def live_outputs(self) -> Iterator[Value]:
+    def results(self) -> Iterator[Value]:
         """The outputs that are present."""
         return (value for value in self.outputs if value is not None)
 
@@ -136,23 +136,18 @@ class Graph:
         """Add a node behind all others."""
         self._names.add(node.name)
         self._dag.add_node(node)
-        for value in node.live_inputs:
+        for value in node.sources:
             self._dag.add_edge(self.declare(value), node)
-        for value in node.live_outputs:
+        for value in node.results:
             self._dag.add_edge(node, self.declare(value))
         return node
 
     def remove(self, node: Node) -> None:
         """Remove a node and its outputs."""
-        for value in node.live_outputs:
+        for value in node.results:
             self._dag.remove_node(value)
             del self._values[value.name]
         self._dag.remove_node(node)
-
-    def drop(self, value: Value) -> None:
-        """Remove a value that nothing produces or consumes."""
-        self._dag.remove_node(value)
-        del self._values[value.name]
 
     def producer(self, value: Value) -> Node | None:
         """The node that computes a value; None for inputs and initializers."""

@@ -30,7 +30,7 @@ def to_model(
     emitted = [node for node in graph.nodes if not node.deployed]
     model.graph.node.extend(_proto(node) for node in emitted)
     known = {tensor.name for tensor in model.graph.initializer}
-    produced = {value for node in graph.nodes for value in node.live_outputs}
+    produced = {value for node in graph.nodes for value in node.results}
     for value in _read(emitted):
         if value.tensor is not None and value not in produced and value.name not in known:
             model.graph.initializer.append(value.tensor)
@@ -46,7 +46,7 @@ def to_model(
 
 
 def _read(nodes: Sequence[Node]) -> list[Value]:
-    return list(dict.fromkeys(value for node in nodes for value in node.live_inputs))
+    return list(dict.fromkeys(value for node in nodes for value in node.sources))
 
 
 def _drop_value_info(graph: onnx.GraphProto) -> None:

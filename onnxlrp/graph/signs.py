@@ -34,7 +34,7 @@ class Signs:
         self._graph = graph
         self._known: dict[Value, bool] = {}
         for node in graph.nodes:
-            for value in node.live_outputs:
+            for value in node.results:
                 self.nonnegative(value)
 
     def nonnegative(self, value: Value) -> bool:
@@ -62,7 +62,7 @@ class Signs:
         if node.op in ALL:
             return all(self.nonnegative(item) for item in inputs)
         special: Mapping[str, Callable[[Node], bool]] = {
-            "Max": lambda n: any(self.nonnegative(item) for item in n.live_inputs),
+            "Max": lambda n: any(self.nonnegative(item) for item in n.sources),
             "Clip": self._clip,
             "ThresholdedRelu": self._threshold,
             "Pad": self._pad,

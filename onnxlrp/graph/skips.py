@@ -62,5 +62,5 @@ def _upstream(graph: Graph, value: Value, reach: int = 400) -> dict[Value, int]:
             continue
         found[item] = int(node is not None and node.op in HEAVY)
         if node is not None:
-            queue.extend(source for source in node.live_inputs if source.variable)
+            queue.extend(source for source in node.sources if source.variable)
     return found

@@ -25,9 +25,9 @@ def average_pool(site: Site) -> LinearMap:
 
 
 def average(
-    site: Site, window: Window, attributes: dict[str, Attribute], output: Value
+    site: Site, window: Window, attributes: dict[str, Attribute], output: Value | None = None
 ) -> LinearMap:
-    """The average over windows of the first input."""
+    """The average over windows of the first input; without an output a stand-in for a maximum."""
     x = site.required(0)
     padded = bool(attributes.get("count_include_pad")) and not window.ceil
 
@@ -35,7 +35,7 @@ def average(
         return t.op("AveragePool", x, **attributes)
 
     def adjoint(t: Tape, r: Value, w: Maybe) -> Value:
-        y = forward(t, x, None) if output is x else output
+        y = forward(t, x, None) if output is None else output
         if window.even or padded:
             r = t.op("Div", r, float(np.prod(window.kernel)))
         else:
@@ -43,7 +43,11 @@ def average(
         return sum_adjoint(t, r, window, x, y)
 
     return LinearMap(
-        operands=(x,), samplewise=True, output=output, forward=forward, adjoint=adjoint
+        operands=(x,),
+        samplewise=True,
+        output=output or x,
+        forward=forward,
+        adjoint=adjoint,
     )
 
 
@@ -125,7 +129,7 @@ def max_pool(site: Site) -> Select:
         output=site.output,
         winner=winner,
         masked=lambda t, r: (_masked(t, r, window, x, site.output),),
-        average=average(site, window, average_attributes, x),
+        average=average(site, window, average_attributes),
         half=_half(site, window),
     )
 
@@ -143,7 +147,7 @@ def _half(site: Site, window: Window) -> LinearMap | None:
         "kernel_shape": [2] * window.rank,
         "strides": [2] * window.rank,
     }
-    return average(site, two, attributes, site.required(0))
+    return average(site, two, attributes)
 
 
 def _masked(t: Tape, r: Value, window: Window, x: Value, y: Value) -> Value:

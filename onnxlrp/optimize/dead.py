@@ -12,8 +12,8 @@ def remove_dead(graph: Graph, outputs: Iterable[Value]) -> int:
     wanted = set(outputs)
     removed = 0
     for node in reversed(graph.nodes):
-        if node.deployed or any(value in wanted for value in node.live_outputs):
-            wanted.update(node.live_inputs)
+        if node.deployed or any(value in wanted for value in node.results):
+            wanted.update(node.sources)
         else:
             graph.remove(node)
             removed += 1

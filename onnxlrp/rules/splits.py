@@ -158,7 +158,7 @@ def _coefficient(t: Tape, operand: Value) -> Value:
     node = t.graph.producer(operand)
     if node is None or node.op != "Mul":
         return t.scalar(1.0)
-    return next((v for v in node.live_inputs if not v.variable), t.scalar(1.0))
+    return next((v for v in node.sources if not v.variable), t.scalar(1.0))
 
 
 @dataclass(frozen=True, kw_only=True)

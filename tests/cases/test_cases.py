@@ -1,18 +1,12 @@
 """Every real model of these families with every preset."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-import zoo
 
 from onnxlrp import compile  # noqa: A004
 from onnxlrp.composites import PRESETS
 from onnxlrp.plan import Request, plan
+from tests.cases import zoo
 
 NAMES = zoo.names()
 ALL = ("auto", *(preset.name for preset in PRESETS))

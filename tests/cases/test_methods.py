@@ -1,19 +1,13 @@
 """What the maps of the real models must satisfy, whatever the network."""
 
-import sys
-from pathlib import Path
+import itertools
 
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import itertools
-
-import zoo
-
 from onnxlrp import compile  # noqa: A004
 from onnxlrp.composites import PRESETS
+from tests.cases import zoo
 
 NAMES = zoo.names()
 DIRECTIONS = 20

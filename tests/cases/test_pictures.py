@@ -4,19 +4,13 @@ A network with random weights still answers to edges, and edges lie on the objec
 too, but below that of the trained network on every picture.
 """
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import zoo
-
 from onnxlrp import compile  # noqa: A004
+from tests.cases import zoo
 
 NETWORKS = ("imagenet_squeezenet_fp32", "imagenet_mobilenetv2_fp32")
 BOXES = {

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
@@ -11,11 +10,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from random_graphs import CHANNELS, CLASSES, SIZE, graphs
-
 from onnxlrp import compile  # noqa: A004
+from tests.properties.random_graphs import CHANNELS, CLASSES, SIZE, graphs
 
 EXAMPLES = 300
 CONSERVES = 1e-3

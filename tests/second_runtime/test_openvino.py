@@ -1,19 +1,15 @@
 """Explanation graphs in a second runtime."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "cases"))
-
-import zoo
-
 from models import shapes
 from onnxlrp import compile  # noqa: A004
 from onnxlrp.composites import PRESETS
+from tests.cases import zoo
 
 openvino = pytest.importorskip("openvino")
 
