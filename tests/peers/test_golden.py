@@ -21,7 +21,7 @@ def rows():
                     yield pytest.param(path, key.partition("/")[2], id=f"{path.stem}-{key[10:]}")
 
 
-@pytest.mark.parametrize(("path", "preset"), rows())
+@pytest.mark.parametrize(("path", "preset"), list(rows()))
 def test_agrees_with_the_peer(path, preset):
     with np.load(path) as data:
         model, x = data["model"].tobytes(), data["x"].astype(np.float32)
