@@ -247,7 +247,7 @@ def _ledger_output(planned: Plan, book: Ledger) -> Value:
     table = outputs.spread_targets(t, book.table(t))
     batch = first.shape[0] if first.shape and book.samplewise else 1
     shape = outputs.with_targets(t, (batch, len(book.names), len(LEDGER_COLUMNS)))
-    return t.named(LEDGER, table, Value(LEDGER, TensorProto.FLOAT, shape))
+    return t.named(table, Value(LEDGER, TensorProto.FLOAT, shape, variable=True))
 
 
 def _version() -> str:

@@ -50,12 +50,7 @@ class Entry:
 
     def _sum(self, column: str) -> Value | None:
         amounts = self._amounts[column]
-        if not amounts:
-            return None
-        total = amounts[0]
-        for amount in amounts[1:]:
-            total = self._tape.op("Add", total, amount)
-        return total
+        return self._tape.total(amounts) if amounts else None
 
 
 class Ledger:

@@ -39,8 +39,8 @@ def with_targets(t: Tape, shape: Shape | None) -> Shape | None:
 
 def _output(t: Tape, name: str, found: Value, shape: Shape | None) -> Value:
     t.scope = "output"
-    like = Value(name, TensorProto.FLOAT, with_targets(t, shape), variable=True)
-    return t.named(name, spread_targets(t, found), like)
+    output = Value(name, TensorProto.FLOAT, with_targets(t, shape), variable=True)
+    return t.named(spread_targets(t, found), output)
 
 
 def channel_axis(t: Tape, value: Value) -> int | None:
@@ -99,8 +99,8 @@ def image(t: Tape, value: Value, found: Value) -> Value | None:
     kept = tuple(dim for i, dim in enumerate(value.shape or ()) if i != axis)
     name = IMAGE + value.name
     t.scope = "output"
-    like = Value(name, TensorProto.UINT8, with_targets(t, (*kept, 3)), variable=True)
-    return t.named(name, spread_targets(t, colours), like)
+    output = Value(name, TensorProto.UINT8, with_targets(t, (*kept, 3)), variable=True)
+    return t.named(spread_targets(t, colours), output)
 
 
 def _table() -> NDArray[np.uint8]:

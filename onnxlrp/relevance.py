@@ -49,7 +49,7 @@ def propagate(
         if value is None or value not in arriving:
             return None
         if value not in settled:
-            total = _total(t, arriving[value])
+            total = t.total(arriving[value])
             settled[value] = filters[value](t, total) if filters and value in filters else total
         return settled[value]
 
@@ -97,13 +97,6 @@ def _check_values(t: Tape, site: Site, kind: Kind) -> None:
                 f"node '{site.name}' ({site.op}, opset {site.opset}): '{value.name}' is not "
                 "float32; half, double and quantised models are not supported yet: export float32"
             )
-
-
-def _total(t: Tape, parts: list[Value]) -> Value:
-    total = parts[0]
-    for part in parts[1:]:
-        total = t.op("Add", total, part)
-    return total
 
 
 def unbroadcast(t: Tape, r: Value, wide: Value, narrow: Value) -> Value:

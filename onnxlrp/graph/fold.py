@@ -34,12 +34,13 @@ def folded(node: NodeProto, inputs: Sequence[Value | None], opset: int) -> list[
         node, inputs = _cast(node, inputs)
     if any(attribute.HasField("g") for attribute in node.attribute):
         return nothing
-    if not all(value is None or _small(value) for value in inputs):
+    if not all(value is None or is_small(value) for value in inputs):
         return nothing
     return _evaluate(node, inputs, opset) or nothing
 
 
-def _small(value: Value) -> bool:
+def is_small(value: Value) -> bool:
+    """Whether a value is a constant that is small enough to be looked at."""
     return value.tensor is not None and value.size is not None and value.size <= LIMIT
 
 

@@ -50,6 +50,11 @@ class Value:
         return numpy_helper.to_array(self.tensor, self.folder)
 
     @property
+    def is_zero(self) -> bool:
+        """Whether it is a constant that is known to be zero everywhere."""
+        return self.constant is not None and not np.any(self.constant)
+
+    @property
     def is_float(self) -> bool:
         """Whether the elements are floating-point numbers."""
         return self.dtype in FLOATS
@@ -109,7 +114,6 @@ class Graph:
         self.outputs: tuple[Value, ...] = ()
         self._dag = nx.DiGraph()
         self._values: dict[str, Value] = {}
-        self._names: set[str] = set()
 
     @property
     def opset(self) -> int:
@@ -134,7 +138,6 @@ class Graph:
 
     def add(self, node: Node) -> Node:
         """Add a node behind all others."""
-        self._names.add(node.name)
         self._dag.add_node(node)
         for value in node.sources:
             self._dag.add_edge(self.declare(value), node)
@@ -156,10 +159,6 @@ class Graph:
     def consumers(self, value: Value) -> list[Node]:
         """The nodes that read a value."""
         return list(self._dag.successors(value))
-
-    def has_node(self, name: str) -> bool:
-        """Whether a node of this name was ever added."""
-        return name in self._names
 
     def edges(self) -> Iterator[tuple[Node | Value, Node | Value]]:
         """All edges value -> node and node -> value."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from onnxlrp.graph.fold import LIMIT
+from onnxlrp.graph.fold import is_small
 from onnxlrp.graph.graph import Graph, Node, Value
 
 __all__ = ["Signs"]
@@ -43,13 +43,9 @@ class Signs:
             self._known[value] = self._prove(value)
         return self._known[value]
 
-    def zero(self, value: Value) -> bool:
-        """Whether every element is known to be zero."""
-        return _is_small(value) and value.constant is not None and not np.any(value.constant)
-
     def _prove(self, value: Value) -> bool:
         if value.tensor is not None:
-            return _is_small(value) and value.constant is not None and _not_negative(value.constant)
+            return is_small(value) and value.constant is not None and _not_negative(value.constant)
         node = self._graph.producer(value)
         return node is not None and node.domain == "" and self._from(node)
 
@@ -93,10 +89,6 @@ class Signs:
         return (
             node.attributes.get("mode") != "cubic" and first is not None and self.nonnegative(first)
         )
-
-
-def _is_small(value: Value) -> bool:
-    return value.tensor is not None and value.size is not None and value.size <= LIMIT
 
 
 def _not_negative(array: np.ndarray) -> bool:

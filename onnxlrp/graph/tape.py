@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
-from onnx import TensorProto, numpy_helper
+from onnx import numpy_helper
 
 from onnxlrp.errors import RuleError
 from onnxlrp.graph.graph import Array, Attribute, Dim, Graph, Node, Shape, Value
@@ -66,6 +66,13 @@ class Tape:
             self._known[key] = self._emit(op, values, outputs, attributes)
         return self._known[key]
 
+    def total(self, values: Sequence[Value]) -> Value:
+        """Add one value or more, from the left."""
+        result = values[0]
+        for value in values[1:]:
+            result = self.op("Add", result, value)
+        return result
+
     def typed(self, value: Value, shape: Shape | None) -> Value:
         """State the shape of an emitted value; it stands in for a forward value of the view."""
         name = f"{value.name}.typed"
@@ -74,11 +81,9 @@ class Tape:
             self.graph.add(Node(name, "Identity", (value,), (known,)))
         return self.graph.values[name]
 
-    def named(self, name: str, value: Value, like: Value | None = None) -> Value:
-        """Give a value the name under which it is an output of the graph."""
-        dtype = TensorProto.FLOAT if like is None else like.dtype
-        output = Value(name, dtype, None if like is None else like.shape, variable=True)
-        self.graph.add(Node(f"{SCOPE}output/{name}", "Identity", (value,), (output,)))
+    def named(self, value: Value, output: Value) -> Value:
+        """Give a value the name, type and shape under which it is an output of the graph."""
+        self.graph.add(Node(f"{SCOPE}output/{output.name}", "Identity", (value,), (output,)))
         return output
 
     def constant(self, array: Array) -> Value:

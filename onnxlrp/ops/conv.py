@@ -85,7 +85,7 @@ def channel_bias(site: Site, rank: int) -> Thunk | None:
         return None
     if site.is_live(2):
         raise UnsupportedOp("its bias depends on the input")
-    if bias.size is not None and bias.constant is not None and not np.any(bias.constant):
+    if bias.is_zero:
         return None
     return lambda t: t.op("Reshape", bias, [-1] + [1] * rank)
 

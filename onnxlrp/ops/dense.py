@@ -1,7 +1,5 @@
 """Matrix products."""
 
-import numpy as np
-
 from onnxlrp.errors import UnsupportedOp
 from onnxlrp.graph.graph import Dim, Value
 from onnxlrp.graph.tape import Tape
@@ -91,13 +89,9 @@ def _behind(t: Tape, r: Value, a: Value, flags: tuple[bool, bool]) -> Value:
 
 def _scaled_bias(site: Site) -> Thunk | None:
     bias, beta = site.input(2), site.number("beta", 1.0)
-    if bias is None or beta == 0 or _is_zero(bias):
+    if bias is None or beta == 0 or bias.is_zero:
         return None
     return lambda t: bias if beta == 1 else t.op("Mul", bias, beta)
-
-
-def _is_zero(value: Value) -> bool:
-    return value.constant is not None and not np.any(value.constant)
 
 
 @op("MatMul")
@@ -135,7 +129,7 @@ def matmul(site: Site) -> Kind:
         operands=(x,),
         output=site.output,
         weight=lambda t: w,
-        bias=None if bias is None or _is_zero(bias) else lambda t: bias,
+        bias=None if bias is None or bias.is_zero else lambda t: bias,
         forward=forward,
         adjoint=adjoint,
     )

@@ -53,13 +53,13 @@ def share(  # noqa: PLR0913 - all parts of one quotient
         return t.zeros(m.operand)
     if z is None:
         terms = [m.forward(t, _ones(t, m) if x is None else x, w) for x, w in pairs]
-        z = _total(t, [*terms, bias] if bias is not None else terms)
+        z = t.total([*terms, bias] if bias is not None else terms)
     s = quotient(t, r, z, stabilizer, bias, sign)
     parts = []
     for x, w in pairs:
         c = m.adjoint(t, s, w)
         parts.append(c if x is None else t.op("Mul", x, c))
-    return _total(t, parts)
+    return t.total(parts)
 
 
 def _ones(t: Tape, m: LinearMap) -> Value:
@@ -74,13 +74,6 @@ def like_operand(t: Tape, value: Value, m: LinearMap) -> Value:
     if x.shape is not None and all(isinstance(dim, int) for dim in x.shape[1:]):
         return t.op("Expand", value, [1, *(dim for dim in x.shape[1:] if isinstance(dim, int))])
     return t.op("Expand", value, t.op("Concat", [1], t.op("Shape", x, start=1), axis=0))
-
-
-def _total(t: Tape, terms: list[Value]) -> Value:
-    total = terms[0]
-    for term in terms[1:]:
-        total = t.op("Add", total, term)
-    return total
 
 
 def positive_part(t: Tape, value: Value) -> Value:
@@ -207,7 +200,7 @@ class AlphaBeta(Rule[LinearMap]):
         if self.follow:
             parts = [self._part(t, m, t.op("Max", y, 0.0), positive=True)]
             parts.append(self._part(t, m, t.op("Min", y, 0.0), positive=False))
-            return (_total(t, parts),)
+            return (t.total(parts),)
         up = y if self.alpha == 1 else t.op("Mul", y, self.alpha)
         result = self._part(t, m, up, positive=True)
         if self.beta == 0:
@@ -266,7 +259,7 @@ class Gamma(Rule[LinearMap]):
             self._part(t, m, t.op("Where", t.op("Greater", z, 0.0), y, 0.0), positive=True),
             self._part(t, m, t.op("Where", t.op("Less", z, 0.0), y, 0.0), positive=False),
         ]
-        return (_total(t, parts),)
+        return (t.total(parts),)
 
     def _sign_source(self, t: Tape, m: LinearMap) -> Value:
         """Z decides which side an output is on; a bias that is left out has no say."""

@@ -148,9 +148,7 @@ class Coef(Rule[Sum]):
     def propagate(self, t: Tape, m: Sum, r: Relevance) -> Relevance:
         """See the class."""
         sizes = [t.op("Abs", _coefficient(t, operand)) for operand in m.operands]
-        total = sizes[0]
-        for size in sizes[1:]:
-            total = t.op("Add", total, size)
+        total = t.total(sizes)
         return tuple(t.op("Mul", some(r), t.op("Div", size, total)) for size in sizes)
 
 
