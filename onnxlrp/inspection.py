@@ -107,7 +107,7 @@ def inspect(  # noqa: PLR0913 - the keywords of the contract
         explained=planned.output.explained.name,
         inputs=tuple(value.name for value in planned.inputs),
         rows=tuple(_row(planned, site) for site in planned.kinds),
-        unmatched=tuple((node.name, node.op, why) for node, why in planned.view.reasons),
+        unmatched=tuple((site.name, site.op, why) for site, why in planned.view.reasons),
     )
 
 

@@ -13,6 +13,7 @@ from onnxlrp.graph.load import load
 from onnxlrp.graph.read import Source
 from onnxlrp.graph.tape import Tape
 from onnxlrp.graph.view import Site, View
+from onnxlrp.lower import see
 from onnxlrp.metadata import (
     HEATMAP,
     IMAGE,
@@ -91,13 +92,16 @@ def plan(model: Source, request: Request) -> Plan:
     graph = load(model, request.base_dir)
     _refuse_explained(graph)
     check(graph, "load")
-    t, view = Tape(graph, request.targets), View(graph)
+    t = Tape(graph, request.targets)
+    view = see(graph, t)
+    check(graph, "see")
     canonize(view, t, bn)
+    t.infers = False
     check(graph, "canonize")
     _check_stops(view, request.stops)
     candidates = _input_values(graph, request.inputs)
     live = kinds_of(view, candidates, frozenset(request.stops))
-    output = _output(graph, live, request)
+    output = _output(view, live, request)
     kinds = _on_path(live, output.explained)
     inputs = _reached(candidates, kinds, output, request.inputs)
     t.batch = _batch(output.explained, inputs)
@@ -134,23 +138,24 @@ def _input_values(graph: Graph, names: Sequence[str] | None) -> tuple[Value, ...
     return tuple(known[name] for name in names)
 
 
-def _output(graph: Graph, kinds: Mapping[Site, Kind], request: Request) -> Output:
+def _output(view: View, kinds: Mapping[Site, Kind], request: Request) -> Output:
     """The explained output, and the value before its final softmax."""
     flowing = (site for site, kind in kinds.items() if kind.operands)
-    live = {value for site in flowing for value in site.outputs if value is not None}
-    found = [value for value in graph.outputs if value in live and value.is_float]
+    live = {value for site in flowing for value in site.results}
+    pairs = list(zip(view.graph.outputs, view.outputs, strict=True))
+    found = [(name.name, value) for name, value in pairs if value in live and value.is_float]
     if request.output is not None:
-        found = [value for value in graph.outputs if value.name == request.output]
+        found = [(name.name, value) for name, value in pairs if name.name == request.output]
         if not found:
-            known = ", ".join(value.name for value in graph.outputs)
+            known = ", ".join(value.name for value in view.graph.outputs)
             raise InputError(f"output '{request.output}' is not one of {known}")
-    if not found or found[0] not in live:
+    if not found or found[0][1] not in live:
         raise RuleError(_no_path(kinds))
-    value = found[0]
-    before, stepped = _before_softmax(graph, value)
+    name, value = found[0]
+    before, stepped = _before_softmax(view, value)
     if request.keep_softmax or before not in live:
-        return Output(value, value)
-    return Output(value, before, stepped)
+        return Output(name, value, value)
+    return Output(name, value, before, stepped)
 
 
 def _batch(explained: Value, inputs: Sequence[Value]) -> frozenset[Dim]:
@@ -175,13 +180,13 @@ def _no_path(kinds: Mapping[Site, Kind]) -> str:
     return f"no float path leads from an explained input to the output: {where}"
 
 
-def _before_softmax(graph: Graph, value: Value) -> tuple[Value, str]:
-    node = graph.producer(value)
-    while node is not None and node.op in MOVES and node.inputs[0] is not None:
-        node = graph.producer(node.inputs[0])
-    if node is None or node.op not in FINAL or node.domain or node.inputs[0] is None:
+def _before_softmax(view: View, value: Value) -> tuple[Value, str]:
+    site = view.producer(value)
+    while site is not None and site.op in MOVES:
+        site = view.producer(site.required(0))
+    if site is None or site.op not in FINAL:
         return value, ""
-    return node.inputs[0], node.op
+    return site.required(0), site.op
 
 
 def _on_path(kinds: Mapping[Site, Kind], explained: Value) -> dict[Site, Kind]:

@@ -2,14 +2,18 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from functools import partial
+
+from onnx import TensorProto
 
 from onnxlrp.errors import RuleError, UnsupportedOp
 from onnxlrp.graph.graph import Dim, Value
 from onnxlrp.graph.tape import Tape
 from onnxlrp.graph.view import Site
 from onnxlrp.ledger import Ledger
-from onnxlrp.ops.kinds import Kind, Stop, Unsupported
+from onnxlrp.ops.kinds import Branch, Kind, Repeat, Stop, Unsupported
 from onnxlrp.rules import AnyRule
+from onnxlrp.turns import Walk, across
 
 __all__ = ["Filter", "propagate"]
 
@@ -61,7 +65,9 @@ def propagate(
         if isinstance(kind, Unsupported):
             raise UnsupportedOp(kind.reason)
         _check_values(t, site, kind)
-        shares = _apply(t, site, kind, rules[site], r, ledger)
+        walk = partial(_inside, rules)
+        step = partial(_step, t, kind, rules.get(site), r, walk)
+        shares = step() if ledger is None else _booked(t, site, r, step, ledger)
         for operand, share in zip(kind.operands, shares, strict=True):
             if share is not None:
                 fitted = unbroadcast(t, share, kind.output, operand) if kind.broadcasts else share
@@ -72,18 +78,37 @@ def propagate(
     return settled
 
 
-def _apply(
+def _inside(
+    rules: Mapping[Site, AnyRule],
+    t: Tape,
+    kinds: Mapping[Site, Kind],
+    seeds: Mapping[Value, Value],
+    ledger: Ledger | None,
+) -> dict[Value, Value]:
+    """The walk through a body."""
+    return propagate(t, kinds, rules, seeds, None, ledger)
+
+
+def _step(
+    t: Tape, kind: Kind, rule: AnyRule | None, r: tuple[Value | None, ...], walk: Walk
+) -> tuple[Value | None, ...]:
+    """The relevance of the operands of one site."""
+    if isinstance(kind, Repeat | Branch):
+        return across(t, kind, r, walk)
+    assert rule is not None
+    return rule.propagate(t, kind, r)
+
+
+def _booked(
     t: Tape,
     site: Site,
-    kind: Kind,
-    rule: AnyRule,
     r: tuple[Value | None, ...],
-    ledger: Ledger | None,
+    step: Callable[[], tuple[Value | None, ...]],
+    ledger: Ledger,
 ) -> tuple[Value | None, ...]:
-    if ledger is None:
-        return rule.propagate(t, kind, r)
+    """One step with its row in the ledger."""
     with ledger.row(t, site.name) as entry:
-        shares = rule.propagate(t, kind, r)
+        shares = step()
     entry.flows([part for part in r if part], [part for part in shares if part])
     return shares
 
@@ -92,10 +117,9 @@ def _check_values(t: Tape, site: Site, kind: Kind) -> None:
     for value in (*kind.operands, kind.output):
         if t.targets > 1:
             t.require_batch(value)
-        if value.is_float and value.dtype != 1:
+        if value.is_float and value.dtype != TensorProto.FLOAT and site.op != "Cast":
             raise UnsupportedOp(
-                f"node '{site.name}' ({site.op}, opset {site.opset}): '{value.name}' is not "
-                "float32; half, double and quantised models are not supported yet: export float32"
+                f"node '{site.name}' ({site.op}, opset {site.opset}): '{value.name}' is not float32"
             )
 
 

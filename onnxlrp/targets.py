@@ -41,11 +41,13 @@ class Output:
     """The explained output.
 
     Attributes:
-        value: The output of the model.
+        name: Its name in the model.
+        value: The output of the model, as the view sees it.
         explained: The value in which relevance starts: before a final softmax or sigmoid.
         stepped: The operator that was stepped over, or empty.
     """
 
+    name: str
     value: Value
     explained: Value
     stepped: str = ""
@@ -135,13 +137,12 @@ class _Rows:
 
     def __init__(self, t: Tape, output: Output) -> None:
         self._tape, self._output = t, output
-        self.name = output.value.name
+        self.name = output.name
         self.logits = self._flat(output.explained)
         self.count = t.op("Shape", self.logits, start=1)
         self.lead = int(t.batched)
         if output.value.shape is None:
-            name = output.value.name
-            raise InputError(f"the rank of output '{name}' is not known: use target seed")
+            raise InputError(f"the rank of output '{self.name}' is not known: use target seed")
         self.shape = output.value.shape[self.lead :]
         self.batch = output.value.shape[0] if t.batched else 1
         self.dims = [axis for axis, dim in enumerate(self.shape) if dim != 1]

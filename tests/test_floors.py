@@ -13,6 +13,7 @@ PACKAGE = ROOT / "onnxlrp"
 COMPILER = {
     "graph": 1,
     "canonize": 2,
+    "lower": 2,
     "ops": 2,
     "optimize": 2,
     "rules": 3,
@@ -21,6 +22,7 @@ COMPILER = {
     "outputs": 4,
     "relevance": 4,
     "targets": 4,
+    "turns": 4,
     "attributors": 5,
     "compile": 6,
     "costs": 6,
@@ -34,7 +36,10 @@ TOP = {"audit": 7, "esn": 7, "neurons": 7, "cli": 8}
 FLOORS = COMPILER | DEPLOYMENT | SHARED | TOP
 SIDEWAYS = {
     ("canonize", "ops"),  # a composed operator is described with the functions of its parts
+    ("lower", "ops"),  # what no operator describes is lowered
     ("relevance", "ledger"),
+    ("relevance", "turns"),
+    ("turns", "ledger"),
     ("metadata", "errors"),
     ("compile", "plan"),
     ("inspection", "plan"),

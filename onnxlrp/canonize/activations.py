@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from onnxlrp.graph.graph import Attribute, Node, Value
+from onnxlrp.graph.graph import Attribute, Value
 from onnxlrp.graph.tape import Tape
-from onnxlrp.graph.view import View
+from onnxlrp.graph.view import Site, View
 
 __all__ = ["fold_activations"]
 
@@ -20,112 +20,101 @@ def fold_activations(view: View, t: Tape) -> None:
     Written by PyTorch, Keras and TensorFlow exporters below the opset that has the operator.
     Matches where the inner values have no other consumer and are no outputs.
     """  # noqa: D205
-    for node in view.graph.nodes:
-        start = PATTERNS.get(node.op) if node.deployed and node.domain == "" else None
+    for site in view:
+        start = PATTERNS.get(site.op)
         if start is not None:
-            reason = start(view, node)
+            reason = start(view, site)
             if reason:
-                view.refuse(node, reason)
+                view.refuse(site, reason)
 
 
-def _merge(view: View, nodes: list[Node], x: Value, op: str, **attributes: Attribute) -> str:
-    order = {node: index for index, node in enumerate(view.graph.nodes)}
-    nodes = sorted(nodes, key=order.__getitem__)
-    if not all(view.stands_alone(node) for node in nodes):
-        return "taken by another pattern"
-    last = view.site(nodes[-1])
-    assert last is not None
+def _merge(view: View, sites: list[Site], x: Value, op: str, **attributes: Attribute) -> str:
+    sites = view.ordered(sites)
+    last = sites[-1]
     if last.output.rank != x.rank:
         return "a constant adds an axis"
-    view.merge(
-        replace(
-            last,
-            op=op,
-            inputs=(x,),
-            attributes=attributes,
-            nodes=tuple(nodes),
-            note=f"{op} pattern",
-        )
+    merged = replace(
+        last,
+        op=op,
+        inputs=(x,),
+        attributes=attributes,
+        nodes=tuple(dict.fromkeys(node for site in sites for node in site.nodes)),
+        note=f"{op} pattern",
     )
+    view.merge(sites, merged)
     return ""
 
 
-def _product(view: View, value: Value) -> tuple[Node, Value] | None:
+def _product(view: View, value: Value) -> tuple[Site, Value] | None:
     """The Mul that alone reads a value, and its other factor."""
-    node = view.only_consumer(value)
-    if node is None or node.op != "Mul" or node.domain:
+    site = view.only_reader(value)
+    if site is None or site.op != "Mul":
         return None
-    others = [item for item in node.sources if item is not value]
-    return (node, others[0]) if len(others) == 1 else None
+    others = [item for item in site.sources if item is not value]
+    return (site, others[0]) if len(others) == 1 else None
 
 
-def _output(node: Node) -> Value:
-    value = node.outputs[0]
-    assert value is not None
-    return value
-
-
-def _sigmoid(view: View, node: Node) -> str:
-    x, found = node.inputs[0], _product(view, _output(node))
+def _sigmoid(view: View, site: Site) -> str:
+    x, found = site.inputs[0], _product(view, site.output)
     if x is None or found is None:
         return "no product with its own input"
     other = found[1]
     if other is x:
-        return _merge(view, [node, found[0]], x, "Swish")
+        return _merge(view, [site, found[0]], x, "Swish")
     scale = _scaled(view, x, other)
     if scale is None:
         return "no product with its own input"
-    return _merge(view, [node, found[0], scale[0]], other, "Swish", alpha=scale[1])
+    return _merge(view, [site, found[0], scale[0]], other, "Swish", alpha=scale[1])
 
 
-def _scaled(view: View, value: Value, x: Value) -> tuple[Node, float] | None:
+def _scaled(view: View, value: Value, x: Value) -> tuple[Site, float] | None:
     """The Mul of x by one constant that makes a value."""
-    node = view.graph.producer(value)
-    if node is None or node.op != "Mul" or x not in node.inputs:
+    site = view.producer(value)
+    if site is None or site.op != "Mul" or x not in site.inputs:
         return None
-    if view.only_consumer(value) is None:
+    if view.only_reader(value) is None:
         return None
-    numbers = [number for item in node.sources if (number := _number(item)) is not None]
-    return (node, numbers[0]) if len(numbers) == 1 else None
+    numbers = [number for item in site.sources if (number := _number(item)) is not None]
+    return (site, numbers[0]) if len(numbers) == 1 else None
 
 
-def _hard_sigmoid(view: View, node: Node) -> str:
-    x, found = node.inputs[0], _product(view, _output(node))
-    alpha, beta = node.attributes.get("alpha", 0.2), node.attributes.get("beta", 0.5)
+def _hard_sigmoid(view: View, site: Site) -> str:
+    x, found = site.inputs[0], _product(view, site.output)
+    alpha, beta = site.attributes.get("alpha", 0.2), site.attributes.get("beta", 0.5)
     if x is None or found is None or found[1] is not x:
         return "no product with its own input"
     if not (_near(alpha, 1 / 6) and _near(beta, 0.5)):
         return "alpha and beta are not those of HardSwish"
-    return _merge(view, [node, found[0]], x, "HardSwish")
+    return _merge(view, [site, found[0]], x, "HardSwish")
 
 
-def _softplus(view: View, node: Node) -> str:
-    tanh = view.only_consumer(_output(node))
+def _softplus(view: View, site: Site) -> str:
+    tanh = view.only_reader(site.output)
     if tanh is None or tanh.op != "Tanh":
         return "no Tanh behind it"
-    x, found = node.inputs[0], _product(view, _output(tanh))
+    x, found = site.inputs[0], _product(view, tanh.output)
     if x is None or found is None or found[1] is not x:
         return "no product with its own input"
-    return _merge(view, [node, tanh, found[0]], x, "Mish")
+    return _merge(view, [site, tanh, found[0]], x, "Mish")
 
 
-def _clip(view: View, node: Node) -> str:
-    bounds = [_number(item) for item in node.inputs[1:3]]
-    first = node.inputs[0]
-    before = None if first is None else view.graph.producer(first)
+def _clip(view: View, site: Site) -> str:
+    bounds = [_number(item) for item in site.inputs[1:3]]
+    first = site.inputs[0]
+    before = None if first is None else view.producer(first)
     if bounds != [0.0, 6.0] or first is None or before is None or before.op != "Add":
         return "not Clip(x + 3, 0, 6)"
     numbers = [_number(item) for item in before.sources]
     x = next((v for v, n in zip(before.sources, numbers, strict=True) if n is None), None)
-    if x is None or 3.0 not in numbers or view.only_consumer(first) is not node:
+    if x is None or 3.0 not in numbers or view.only_reader(first) is not site:
         return "not Clip(x + 3, 0, 6)"
-    chain = _factors(view, node, x, 1 / 6)
-    return chain if isinstance(chain, str) else _merge(view, [before, node, *chain], x, "HardSwish")
+    chain = _factors(view, site, x, 1 / 6)
+    return chain if isinstance(chain, str) else _merge(view, [before, site, *chain], x, "HardSwish")
 
 
-def _erf(view: View, node: Node) -> str:
-    first = node.inputs[0]
-    before = None if first is None else view.graph.producer(first)
+def _erf(view: View, site: Site) -> str:
+    first = site.inputs[0]
+    before = None if first is None else view.producer(first)
     if first is None or before is None or before.op not in {"Mul", "Div"}:
         return "its argument is not x / sqrt(2)"
     numbers = [_number(item) for item in before.sources]
@@ -133,24 +122,24 @@ def _erf(view: View, node: Node) -> str:
     scale = next((n for n in numbers if n is not None), 0.0)
     wanted = math.sqrt(2) if before.op == "Div" else math.sqrt(0.5)
     turned = before.op == "Div" and before.inputs[0] is not x
-    if x is None or turned or not _near(scale, wanted) or view.only_consumer(first) is not node:
+    if x is None or turned or not _near(scale, wanted) or view.only_reader(first) is not site:
         return "its argument is not x / sqrt(2)"
-    plus = view.only_consumer(_output(node))
+    plus = view.only_reader(site.output)
     if plus is None or plus.op != "Add" or 1.0 not in [_number(v) for v in plus.sources]:
         return "no Add of 1 behind it"
     chain = _factors(view, plus, x, 0.5)
     return (
-        chain if isinstance(chain, str) else _merge(view, [before, node, plus, *chain], x, "Gelu")
+        chain if isinstance(chain, str) else _merge(view, [before, site, plus, *chain], x, "Gelu")
     )
 
 
-def _factors(view: View, node: Node, x: Value, constant: float) -> list[Node] | str:
-    """The products behind a node that multiply it by x and by one constant, in any order."""
-    nodes: list[Node] = []
+def _factors(view: View, site: Site, x: Value, constant: float) -> list[Site] | str:
+    """The products behind a site that multiply it by x and by one constant, in any order."""
+    sites: list[Site] = []
     seen_x, factor = False, 1.0
-    value = _output(node)
+    value = site.output
     for _ in range(2):
-        after = view.only_consumer(value)
+        after = view.only_reader(value)
         if after is None or after.op not in {"Mul", "Div"} or after.inputs[0] is None:
             break
         other = next((item for item in after.sources if item is not value), value)
@@ -164,13 +153,13 @@ def _factors(view: View, node: Node, x: Value, constant: float) -> list[Node] | 
             seen_x = True
         elif half is not None and not seen_x:
             seen_x, factor = True, factor * half[1]
-            nodes.append(half[0])
+            sites.append(half[0])
         else:
             break
-        nodes.append(after)
-        value = _output(after)
+        sites.append(after)
+        value = after.output
         if seen_x and _near(factor, constant):
-            return nodes
+            return sites
     return "it is not multiplied by x and a constant"
 
 
@@ -184,7 +173,7 @@ def _near(value: object, wanted: float) -> bool:
     return isinstance(value, int | float) and abs(float(value) - wanted) < 1e-4 * abs(wanted)
 
 
-PATTERNS: dict[str, Callable[[View, Node], str]] = {
+PATTERNS: dict[str, Callable[[View, Site], str]] = {
     "Sigmoid": _sigmoid,
     "HardSigmoid": _hard_sigmoid,
     "Softplus": _softplus,

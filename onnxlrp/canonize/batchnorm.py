@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from onnxlrp.graph.graph import Attribute, Node, Value
+from onnxlrp.graph.graph import Attribute, Value
 from onnxlrp.graph.tape import Tape
 from onnxlrp.graph.view import Site, View
 from onnxlrp.ops.normalization import factor
@@ -18,29 +18,25 @@ def fold_batch_norm(view: View, t: Tape) -> None:
     Matches where the map has no other consumer, its weight is constant, the value in between is no
     output, and a MatMul makes a matrix.
     """
-    for node in view.graph.nodes:
-        if node.deployed and node.op == "BatchNormalization" and node.domain == "":
-            reason = _fold(view, t, node)
+    for site in view:
+        if site.op == "BatchNormalization":
+            reason = _fold(view, t, site)
             if reason:
-                view.refuse(node, reason)
+                view.refuse(site, reason)
 
 
-def _fold(view: View, t: Tape, node: Node) -> str:
-    source = node.inputs[0]
-    producer = None if source is None else view.graph.producer(source)
-    before = None if producer is None else view.site(producer)
-    if source is None or before is None or before.op not in SCALE:
+def _fold(view: View, t: Tape, after: Site) -> str:
+    source = after.required(0)
+    before = view.producer(source)
+    if before is None or before.op not in SCALE:
         return "no linear map before it"
-    if view.only_consumer(source) is not node:
+    if view.only_reader(source) is not after:
         return f"'{source.name}' has another consumer or is an output"
-    after = view.site(node)
-    if after is None or not view.stands_alone(node):
-        return "taken by another pattern"
     reason = _parameters(before, after)
     if reason:
         return reason
     weight = before.required(1)
-    t.scope = node.name
+    t.scope = after.name
     scale = factor(t, after)
     shift = t.op("Sub", after.required(2), t.op("Mul", after.required(3), scale))
     merged = replace(
@@ -51,11 +47,11 @@ def _fold(view: View, t: Tape, node: Node) -> str:
             _bias(t, before, scale, shift),
         ),
         outputs=after.outputs,
-        nodes=(*before.nodes, node),
+        nodes=(*before.nodes, *after.nodes),
         attributes=_attributes(before),
-        note=f"BatchNormalization '{node.name}' folded",
+        note=f"BatchNormalization '{after.name}' folded",
     )
-    view.merge(merged)
+    view.merge([before, after], merged)
     return ""
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from onnxlrp.graph.graph import Node, Value
+from onnxlrp.graph.graph import Value
 from onnxlrp.graph.tape import Tape
 from onnxlrp.graph.view import Site, View
 
@@ -18,39 +18,38 @@ def move_bias(view: View, t: Tape) -> None:
     Matches where the constant is one number per channel, the map has one live factor, no bias yet
     and no other consumer, and the value in between is no output.
     """
-    for node in view.graph.nodes:
-        if node.deployed and node.op == "Add" and node.domain == "":
-            reason = _move(view, t, node)
+    for site in view:
+        if site.op == "Add":
+            reason = _move(view, t, site)
             if reason:
-                view.refuse(node, reason)
+                view.refuse(site, reason)
 
 
-def _move(view: View, t: Tape, node: Node) -> str:
-    constants = [v for v in node.sources if not v.variable]
-    sources = [v for v in node.sources if v.variable]
+def _move(view: View, t: Tape, add: Site) -> str:
+    constants = [v for v in add.sources if not v.variable]
+    sources = [v for v in add.sources if v.variable]
     if len(constants) != 1 or len(sources) != 1:
         return "it has no constant summand"
-    producer = view.graph.producer(sources[0])
-    before = None if producer is None else view.site(producer)
+    before = view.producer(sources[0])
     if before is None or before.op not in {"MatMul", "Gemm", *CONVOLUTIONS}:
         return "no linear map before it"
-    if view.only_consumer(sources[0]) is not node:
+    if view.only_reader(sources[0]) is not add:
         return f"'{sources[0].name}' has another consumer or is an output"
     if before.input(2) is not None or before.required(0).variable == before.required(1).variable:
         return "the map has a bias already or no constant weight"
     if not _per_channel(constants[0], sources[0], before):
         return f"'{constants[0].name}' is not one number per channel"
-    t.scope = node.name
+    t.scope = add.name
     bias = constants[0] if before.op == "MatMul" else t.op("Reshape", constants[0], [-1])
     merged = replace(
         before,
         inputs=(before.required(0), before.required(1), bias),
-        outputs=node.outputs,
+        outputs=add.outputs,
         attributes={key: value for key, value in before.attributes.items() if key != "beta"},
-        nodes=(*before.nodes, node),
-        note=f"constant of '{node.name}' is its bias",
+        nodes=(*before.nodes, *add.nodes),
+        note=f"constant of '{add.name}' is its bias",
     )
-    view.merge(merged)
+    view.merge([before, add], merged)
     return ""
 
 
@@ -70,12 +69,11 @@ def lower_live_bias(view: View, t: Tape) -> None:
 
     Written where a fused Gemm adds two branches. Matches where C is no constant.
     """
-    for node in view.graph.nodes:
-        site = view.site(node) if node.deployed and node.op == "Gemm" else None
-        bias = None if site is None else site.input(2)
-        if site is None or bias is None or not bias.variable:
+    for site in view:
+        bias = site.input(2)
+        if site.op != "Gemm" or bias is None or not bias.variable:
             continue
-        t.scope = node.name
+        t.scope = site.name
         a, b, y = site.required(0), site.required(1), site.output
         flags = {k: v for k, v in site.attributes.items() if k != "beta"}
         product = t.typed(t.op("Gemm", a, b, **flags), y.shape)
@@ -88,7 +86,7 @@ def lower_live_bias(view: View, t: Tape) -> None:
             sites.append(_like(site, "Mul", (bias, scale), scaled))
             bias = scaled
         sites.append(_like(site, "Add", (product, bias), y))
-        view.merge(*sites)
+        view.merge([site], *sites)
 
 
 def _like(site: Site, op: str, inputs: tuple[Value, ...], output: Value) -> Site:

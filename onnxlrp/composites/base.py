@@ -9,7 +9,8 @@ from typing import TypeVar
 from onnxlrp.errors import CompositeError, RuleError
 from onnxlrp.graph.graph import Value
 from onnxlrp.graph.view import Site
-from onnxlrp.ops.kinds import Kind, Stop, Unsupported
+from onnxlrp.ops.bodies import nested
+from onnxlrp.ops.kinds import Branch, Kind, Repeat, Stop, Unsupported
 from onnxlrp.rules import RULES, AnyRule, Gradient, Rule
 
 __all__ = ["BNS", "POSITIONS", "SPLITS", "STARTS", "Assigned", "Composite", "Row", "assign", "row"]
@@ -126,10 +127,11 @@ def assign(composite: Composite, kinds: Mapping[Site, Kind]) -> dict[Site, Assig
     Raises:
         RuleError: A site matches no row; the text lists the rules that would fit.
     """
-    places = [_places(item, kinds) for item in composite.rows]
+    every = nested(kinds)
+    places = [_places(item, kinds, every) for item in composite.rows]
     assigned: dict[Site, Assigned] = {}
-    for site, kind in kinds.items():
-        if isinstance(kind, Stop | Unsupported):
+    for site, kind in every.items():
+        if isinstance(kind, Stop | Unsupported | Repeat | Branch):
             assigned[site] = Assigned(Gradient(), None)
             continue
         for item, sites in zip(composite.rows, places, strict=True):
@@ -149,8 +151,10 @@ def _no_row(composite: Composite, site: Site, kind: Kind) -> str:
     )
 
 
-def _places(item: Row, kinds: Mapping[Site, Kind]) -> set[Site]:
-    """The sites that a row applies to."""
+def _places(item: Row, kinds: Mapping[Site, Kind], every: Mapping[Site, Kind]) -> set[Site]:
+    """The sites that a row applies to; a row with a position does not look into bodies."""
+    if not item.position:
+        return {site for site, kind in every.items() if item.speaks_of(site, kind)}
     own = [site for site, kind in kinds.items() if item.speaks_of(site, kind)]
     if item.position == "input":
         behind = _reached(kinds, {site for site in kinds if site.op in WEIGHTED}, forward=True)

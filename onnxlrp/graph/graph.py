@@ -22,9 +22,9 @@ FLOATS = frozenset(
 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Value:
-    """A named value of the graph.
+    """A named value of the graph; only `Graph.learn` changes one.
 
     Attributes:
         name: Unique name.
@@ -74,7 +74,10 @@ class Value:
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """One operator call: deployed (it comes from the source) or emitted by the compiler."""
+    """One operator call: deployed (it comes from the source) or emitted by the compiler.
+
+    `captured` are the values that its bodies read from outside.
+    """
 
     name: str
     op: str
@@ -83,11 +86,13 @@ class Node:
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
     domain: str = ""
     deployed: bool = False
+    captured: tuple[Value, ...] = ()
 
     @property
     def sources(self) -> Iterator[Value]:
-        """The inputs that are present."""
-        return (value for value in self.inputs if value is not None)
+        """The inputs that are present, and what bodies capture."""
+        yield from (value for value in self.inputs if value is not None)
+        yield from self.captured
 
     @property
     def results(self) -> Iterator[Value]:
@@ -144,6 +149,11 @@ class Graph:
         for value in node.results:
             self._dag.add_edge(node, self.declare(value))
         return node
+
+    def learn(self, value: Value, dtype: int, shape: Shape | None) -> None:
+        """State type and shape of a value where nothing is known of them yet."""
+        value.dtype = value.dtype or dtype
+        value.shape = shape if value.shape is None else value.shape
 
     def remove(self, node: Node) -> None:
         """Remove a node and its outputs."""

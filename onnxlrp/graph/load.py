@@ -1,7 +1,7 @@
 """Makes the graph of a model: read -> lift -> graph with types, shapes and known constants."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import onnx
 from onnx import ModelProto, TensorProto, helper
@@ -9,10 +9,11 @@ from onnx import ModelProto, TensorProto, helper
 from onnxlrp.graph.digest import digest
 from onnxlrp.graph.fold import folded
 from onnxlrp.graph.graph import Attribute, Graph, Node, Shape, Value
+from onnxlrp.graph.infer import Known, known
 from onnxlrp.graph.lift import check_operators, lift
 from onnxlrp.graph.read import Source, check_external, read
 
-__all__ = ["build", "load"]
+__all__ = ["attributes_of", "build", "captured_names", "load"]
 
 
 def load(source: Source, base_dir: str | os.PathLike[str] | None = None) -> Graph:
@@ -44,6 +45,8 @@ def build(model: ModelProto, folder: str = "", fingerprint: str = "") -> Graph:
         graph.declare(
             Value(tensor.name, tensor.data_type, shape, kept, folder, variable=overridable)
         )
+    for sparse in model.graph.sparse_initializer:
+        graph.declare(Value(sparse.values.name, sparse.values.data_type, tuple(sparse.dims)))
     constants = {tensor.name for tensor in model.graph.initializer}
     graph.inputs = tuple(
         graph.declare(Value(value.name, *types[value.name], variable=True))
@@ -56,54 +59,57 @@ def build(model: ModelProto, folder: str = "", fingerprint: str = "") -> Graph:
     return graph
 
 
-def _types(graph: onnx.GraphProto) -> dict[str, tuple[int, Shape | None]]:
-    types: dict[str, tuple[int, Shape | None]] = {}
+def _types(graph: onnx.GraphProto) -> dict[str, Known]:
+    types: dict[str, Known] = {}
     for value in (*graph.value_info, *graph.input, *graph.output):
-        tensor = value.type.tensor_type
-        shape = None
-        if tensor.HasField("shape"):
-            shape = tuple(_dim(dim) for dim in tensor.shape.dim)
-        types[value.name] = (tensor.elem_type, shape)
+        types[value.name] = known(value.type)
     return types
 
 
-def _dim(dim: onnx.TensorShapeProto.Dimension) -> int | str | None:
-    if dim.HasField("dim_value"):
-        return int(dim.dim_value)
-    return str(dim.dim_param) or None
-
-
-def _add(graph: Graph, proto: onnx.NodeProto, types: dict[str, tuple[int, Shape | None]]) -> None:
+def _add(graph: Graph, proto: onnx.NodeProto, types: Mapping[str, Known]) -> None:
     inputs = tuple(graph.values[name] if name else None for name in proto.input)
-    captured = [name for item in proto.attribute if item.HasField("g") for name in _outer(item.g)]
-    variable = any(value.variable for value in inputs if value is not None) or any(
-        graph.values[name].variable for name in captured if name in graph.values
-    )
+    captured = tuple(graph.values[name] for name in captured_names(proto) if name in graph.values)
+    variable = any(value.variable for value in (*inputs, *captured) if value is not None)
     constants = folded(proto, inputs, graph.opset)
     outputs = []
     for name, tensor in zip(proto.output, constants, strict=True):
         dtype, shape = types.get(name, (0, None))
         if tensor is not None:
             dtype, shape = tensor.data_type, tuple(tensor.dims)
-        known = Value(name, dtype, shape, tensor, variable=variable and tensor is None)
-        outputs.append(known if name else None)
-    attributes: dict[str, Attribute] = {item.name: _attribute(item) for item in proto.attribute}
+        output = Value(name, dtype, shape, tensor, variable=variable and tensor is None)
+        outputs.append(output if name else None)
     graph.add(
         Node(
             proto.name,
             proto.op_type,
             inputs,
             tuple(outputs),
-            attributes,
+            attributes_of(proto),
             proto.domain,
             deployed=True,
+            captured=captured,
         )
     )
 
 
-def _outer(graph: onnx.GraphProto) -> Iterator[str]:
-    for node in graph.node:
-        yield from node.input
+def captured_names(proto: onnx.NodeProto) -> list[str]:
+    """Names that the bodies of a node read and do not make themselves, each once."""
+    bodies = (item.g for item in proto.attribute if item.HasField("g"))
+    return list(dict.fromkeys(name for body in bodies for name in _free(body)))
+
+
+def _free(body: onnx.GraphProto) -> Iterator[str]:
+    own = {value.name for value in body.input} | {tensor.name for tensor in body.initializer}
+    own.update(name for node in body.node for name in node.output)
+    for node in body.node:
+        names = (*node.input, *captured_names(node))
+        yield from (name for name in names if name and name not in own)
+    yield from (value.name for value in body.output if value.name not in own)
+
+
+def attributes_of(proto: onnx.NodeProto) -> dict[str, Attribute]:
+    """The attributes of a node as plain values."""
+    return {item.name: _attribute(item) for item in proto.attribute}
 
 
 def _attribute(item: onnx.AttributeProto) -> Attribute:

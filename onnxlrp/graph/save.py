@@ -10,6 +10,7 @@ from onnx import ModelProto, TensorProto, helper
 
 from onnxlrp.errors import ModelError
 from onnxlrp.graph.graph import Graph, Node, Value
+from onnxlrp.graph.proto import to_info, to_proto
 
 __all__ = ["LIMIT", "save", "to_bytes", "to_model"]
 
@@ -28,7 +29,7 @@ def to_model(
     model.CopyFrom(graph.source)
     _drop_value_info(model.graph)
     emitted = [node for node in graph.nodes if not node.deployed]
-    model.graph.node.extend(_proto(node) for node in emitted)
+    model.graph.node.extend(to_proto(node) for node in emitted)
     known = {tensor.name for tensor in model.graph.initializer}
     produced = {value for node in graph.nodes for value in node.results}
     for value in _read(emitted):
@@ -36,10 +37,10 @@ def to_model(
             model.graph.initializer.append(value.tensor)
             known.add(value.name)
     for value in inputs:
-        model.graph.input.append(_info(value))
+        model.graph.input.append(to_info(value))
         if value.tensor is not None and value.name not in known:
             model.graph.initializer.append(value.tensor)
-    model.graph.output.extend(_info(value) for value in outputs)
+    model.graph.output.extend(to_info(value) for value in outputs)
     model.producer_name = "onnxlrp"
     helper.set_model_props(model, {**{p.key: p.value for p in model.metadata_props}, **properties})
     return model
@@ -55,24 +56,6 @@ def _drop_value_info(graph: onnx.GraphProto) -> None:
     kept = [info for info in graph.value_info if info.name in foreign]
     del graph.value_info[:]
     graph.value_info.extend(kept)
-
-
-def _proto(node: Node) -> onnx.NodeProto:
-    proto = helper.make_node(
-        node.op,
-        [value.name if value is not None else "" for value in node.inputs],
-        [value.name if value is not None else "" for value in node.outputs],
-        name=node.name,
-    )
-    named = sorted(node.attributes.items())
-    proto.attribute.extend(helper.make_attribute(name, value) for name, value in named)
-    return proto
-
-
-def _info(value: Value) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(
-        value.name, value.dtype, None if value.shape is None else list(value.shape)
-    )
 
 
 def to_bytes(model: ModelProto, folder: str) -> bytes:

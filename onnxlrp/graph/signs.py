@@ -28,10 +28,14 @@ ALL = frozenset({"Add", "Concat", "Div", "Mean", "Min", "Mul", "Sum"})
 
 
 class Signs:
-    """Answers whether a value is known to be >= 0 for every input of the model."""
+    """Answers whether a value is known to be >= 0 for every input of the model.
 
-    def __init__(self, graph: Graph) -> None:
+    `outer` knows the values that a body reads from the graph around it.
+    """
+
+    def __init__(self, graph: Graph, outer: "Signs | None" = None) -> None:
         self._graph = graph
+        self._outer = outer
         self._known: dict[Value, bool] = {}
         for node in graph.nodes:
             for value in node.results:
@@ -47,7 +51,17 @@ class Signs:
         if value.tensor is not None:
             return is_small(value) and value.constant is not None and _not_negative(value.constant)
         node = self._graph.producer(value)
-        return node is not None and node.domain == "" and self._from(node)
+        if node is None:
+            return self._outer is not None and self._outer.knows(value)
+        return node.domain == "" and self._from(node)
+
+    def knows(self, value: Value) -> bool:
+        """Whether a value is among those that are proven, without looking further."""
+        return self._known.get(value, False)
+
+    def same(self, value: Value, as_: Value) -> None:
+        """State that a value equals another one."""
+        self._known[value] = self.nonnegative(as_)
 
     def _from(self, node: Node) -> bool:
         inputs = [item for item in node.inputs if item is not None]

@@ -1,7 +1,8 @@
 """Emits the nodes of the explanation part; the only place where new nodes come from."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -9,6 +10,8 @@ from onnx import numpy_helper
 
 from onnxlrp.errors import RuleError
 from onnxlrp.graph.graph import Array, Attribute, Dim, Graph, Node, Shape, Value
+from onnxlrp.graph.infer import Known, inferred
+from onnxlrp.graph.proto import to_proto
 from onnxlrp.graph.signs import Signs
 from onnxlrp.metadata import SCOPE
 
@@ -35,17 +38,21 @@ class Tape:
         losses: Receives absorbed relevance where a ledger is asked for, else None.
         batched: Whether axis 0 of the explained output is the batch.
         batch: The size or the symbols of the batch; empty where the inputs do not agree on one.
+        infers: Whether emitted values learn their type and shape, as values of the view must.
+        outer: The tape of the graph around a body, or None.
     """
 
-    def __init__(self, graph: Graph, targets: int = 1) -> None:
+    def __init__(self, graph: Graph, targets: int = 1, outer: "Tape | None" = None) -> None:
         self.graph = graph
         self.targets = targets
-        self.signs = Signs(graph)
+        self.outer = outer
+        self.signs: Signs = Signs(graph, None if outer is None else outer.signs)
         self.scope = "graph"
         self.batched = True
         self.batch: frozenset[Dim] = frozenset()
+        self.infers = False
         self.losses: Losses | None = None
-        self.constants: dict[bytes, Value] = {}
+        self.constants: dict[bytes, Value] = {} if outer is None else outer.constants
         self._known: dict[object, tuple[Value, ...]] = {}
         self._counts: Counter[tuple[str, str]] = Counter()
 
@@ -65,6 +72,29 @@ class Tape:
         if key not in self._known:
             self._known[key] = self._emit(op, values, outputs, attributes)
         return self._known[key]
+
+    def emit(
+        self,
+        op: str,
+        inputs: Sequence[Value | None],
+        types: Sequence[Known | None],
+        attributes: Mapping[str, Attribute],
+        captured: Sequence[Value] = (),
+        domain: str = "",
+    ) -> tuple[Value | None, ...]:
+        """Emit one operator whose outputs have known types (None: absent).
+
+        `captured` is what its bodies read.
+        """
+        name = self._name(op)
+        variable = any(v.variable for v in (*inputs, *captured) if v is not None)
+        results = tuple(
+            None if known is None else Value(_output_name(name, index), *known, variable=variable)
+            for index, known in enumerate(types)
+        )
+        node = Node(name, op, tuple(inputs), results, attributes, domain)
+        self._add(replace(node, captured=tuple(captured)))
+        return results
 
     def total(self, values: Sequence[Value]) -> Value:
         """Add one value or more, from the left."""
@@ -87,14 +117,13 @@ class Tape:
         return output
 
     def constant(self, array: Array) -> Value:
-        """Return a small constant; equal ones are one initializer."""
+        """Return a small constant; equal ones are one initializer of the outermost graph."""
         tensor = numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape))
         key = tensor.SerializeToString(deterministic=True)
         if key not in self.constants:
             tensor.name = f"{SCOPE}constant_{len(self.constants)}"
-            value = Value(tensor.name, tensor.data_type, array.shape, tensor)
-            self.constants[key] = self.graph.declare(value)
-        return self.constants[key]
+            self.constants[key] = Value(tensor.name, tensor.data_type, array.shape, tensor)
+        return self.graph.declare(self.constants[key])
 
     def scalar(self, number: float) -> Value:
         """Return a float32 scalar."""
@@ -193,13 +222,31 @@ class Tape:
         outputs: int,
         attributes: dict[str, Attribute],
     ) -> tuple[Value, ...]:
+        name = self._name(op)
+        names = [_output_name(name, index) for index in range(outputs)]
+        if self.infers:
+            node = to_proto(Node(name, op, inputs, (), attributes))
+            node.output.extend(names)
+            results = inferred(node, inputs, self.graph.opset)
+        else:
+            variable = any(value.variable for value in inputs if value is not None)
+            results = [Value(output, variable=variable) for output in names]
+        return self._add(Node(name, op, inputs, tuple(results), attributes))
+
+    def _add(self, node: Node) -> tuple[Value, ...]:
+        self.graph.add(node)
+        results = tuple(node.results)
+        if self.infers:
+            for value in results:
+                self.signs.nonnegative(value)
+        return results
+
+    def _name(self, op: str) -> str:
         scope = self.scope.strip("/")
         name = f"{SCOPE}{scope}/{op}_{self._counts[scope, op]}"
         self._counts[scope, op] += 1
-        variable = any(value.variable for value in inputs if value is not None)
-        results = tuple(
-            Value(name if index == 0 else f"{name}.{index}", variable=variable)
-            for index in range(outputs)
-        )
-        self.graph.add(Node(name, op, inputs, results, attributes))
-        return results
+        return name
+
+
+def _output_name(node: str, index: int) -> str:
+    return node if index == 0 else f"{node}.{index}"

@@ -1,12 +1,31 @@
 """The canonical view: deployed nodes seen as sites of one mathematical map each."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from onnxlrp.errors import ModelError
 from onnxlrp.graph.graph import Attribute, Graph, Node, Value
+from onnxlrp.graph.tape import Tape
 
-__all__ = ["Site", "View", "site_of"]
+__all__ = ["Body", "Site", "View"]
+
+
+@dataclass(frozen=True, eq=False)
+class Body:
+    """A graph inside of a site: one turn of a loop, or one branch.
+
+    Attributes:
+        view: Its sites; `view.graph` holds its nodes.
+        tape: Emits into it.
+        inputs: What the site gives it, in order.
+        outputs: What it gives the site, in order.
+    """
+
+    view: "View"
+    tape: Tape
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,10 +36,12 @@ class Site:
         name: Name of the node that gives the site its character.
         op: Operator type, also of composed sites (`Swish`, `BatchNormalization`, ...).
         inputs: Forward values that the map reads; None where an optional input is absent.
-        outputs: Deployed values that it computes.
+        outputs: Forward values that it computes.
         nodes: The deployed nodes.
         live: For each input whether it depends on an explained input.
         note: Why a canonizer made this site.
+        captured: Values that its bodies read from outside.
+        bodies: The graphs inside of it.
     """
 
     name: str
@@ -33,13 +54,26 @@ class Site:
     opset: int = 21
     live: tuple[bool, ...] = ()
     note: str = ""
+    captured: tuple[Value, ...] = ()
+    bodies: tuple[Body, ...] = ()
 
     @property
     def output(self) -> Value:
         """The first output."""
-        value = self.outputs[0]
+        value = next(self.results, None)
         assert value is not None
         return value
+
+    @property
+    def sources(self) -> Iterator[Value]:
+        """The inputs that are present, and what bodies capture."""
+        yield from (value for value in self.inputs if value is not None)
+        yield from self.captured
+
+    @property
+    def results(self) -> Iterator[Value]:
+        """The outputs that are present."""
+        return (value for value in self.outputs if value is not None)
 
     def input(self, index: int) -> Value | None:
         """An input, or None where it is absent."""
@@ -81,61 +115,92 @@ class Site:
         return [int(item) for item in value]
 
 
-def site_of(node: Node, opset: int) -> Site:
-    """See one deployed node as a site of its own."""
-    return Site(
-        name=node.name,
-        op=node.op if node.domain in {"", "ai.onnx"} else f"{node.domain}.{node.op}",
-        inputs=node.inputs,
-        outputs=node.outputs,
-        attributes=node.attributes,
-        nodes=(node,),
-        domain=node.domain,
-        opset=opset,
-    )
-
-
 class View:
-    """An ordered list of sites over the deployed nodes of a graph."""
+    """The sites of a graph in forward order, and which of them makes and reads a value.
 
-    def __init__(self, graph: Graph) -> None:
+    Attributes:
+        graph: The graph whose values the sites speak of.
+        outputs: What the outputs of the model are in the view.
+        names: Names in the model of values that stand in for deployed ones.
+        reasons: Why a pattern did not match at a site.
+    """
+
+    def __init__(self, graph: Graph, sites: Iterable[Site] = ()) -> None:
         self.graph = graph
-        self.reasons: list[tuple[Node, str]] = []
-        self._sites = {n: [site_of(n, graph.opset)] for n in graph.nodes if n.deployed}
+        self.outputs: tuple[Value, ...] = graph.outputs
+        self.names: dict[Value, str] = {}
+        self.reasons: list[tuple[Site, str]] = []
+        self._slots: list[list[Site]] = []
+        self._slot: dict[Site, int] = {}
+        self._producer: dict[Value, Site] = {}
+        self._readers: defaultdict[Value, dict[Site, None]] = defaultdict(dict)
+        self.append(*sites)
 
     def __iter__(self) -> Iterator[Site]:
-        for sites in list(self._sites.values()):
-            yield from sites
+        for sites in list(self._slots):
+            yield from list(sites)
 
-    def site(self, node: Node) -> Site | None:
-        """The site that ends at a deployed node; None where a canonizer gave it to a later one."""
-        sites = self._sites.get(node)
-        return sites[-1] if sites else None
+    def append(self, *sites: Site) -> None:
+        """Add sites behind all others."""
+        for site in sites:
+            self._slots.append([site])
+            self._link(len(self._slots) - 1, site)
 
-    def merge(self, *sites: Site) -> None:
-        """Let sites take the place of those of their nodes; they stand where the last one stood."""
-        nodes = sites[-1].nodes
-        for node in nodes[:-1]:
-            self._sites.pop(node, None)
-        self._sites[nodes[-1]] = [replace(site, opset=self.graph.opset) for site in sites]
+    def merge(self, olds: Sequence[Site], *news: Site) -> None:
+        """Let new sites take the place of the last of the old ones."""
+        last = self.ordered(olds)[-1]
+        number, index = self._place(last)
+        slot, gone = self._slots[number], set(olds)
+        before = [site for site in slot[:index] if site not in gone]
+        behind = [site for site in slot[index + 1 :] if site not in gone]
+        for site in olds:
+            self._drop(site)
+        self._slots[number] = [*before, *news, *behind]
+        for site in news:
+            self._link(number, site)
 
-    def replace(self, old: Site, new: Site) -> None:
-        """Put a changed site in the place of an old one."""
-        sites = self._sites[old.nodes[-1]]
-        sites[sites.index(old)] = new
+    def _place(self, site: Site) -> tuple[int, int]:
+        number = self._slot[site]
+        return number, self._slots[number].index(site)
 
-    def stands_alone(self, node: Node) -> bool:
-        """Whether no canonizer has taken a node."""
-        site = self.site(node)
-        return site is not None and site.nodes == (node,)
+    def ordered(self, sites: Sequence[Site]) -> list[Site]:
+        """Some sites in forward order."""
+        return sorted(sites, key=self._place)
 
-    def refuse(self, node: Node, reason: str) -> None:
-        """Record why a pattern did not match at a node."""
-        self.reasons.append((node, reason))
+    def producer(self, value: Value) -> Site | None:
+        """The site that computes a value; None for inputs and constants."""
+        return self._producer.get(value)
 
-    def only_consumer(self, value: Value) -> Node | None:
-        """The one deployed node that reads a value, if it is one and the value is no output."""
-        consumers = [node for node in self.graph.consumers(value) if node.deployed]
-        if len(consumers) != 1 or value in self.graph.outputs:
+    def readers(self, value: Value) -> list[Site]:
+        """The sites that read a value."""
+        return list(self._readers[value])
+
+    def only_reader(self, value: Value) -> Site | None:
+        """The one site that reads a value, if it is one and the value is no output."""
+        readers = self._readers[value]
+        if len(readers) != 1 or value in self.outputs:
             return None
-        return consumers[0]
+        return next(iter(readers))
+
+    def named(self, value: Value) -> str:
+        """The name of a value in the model."""
+        return self.names.get(value, value.name)
+
+    def refuse(self, site: Site, reason: str) -> None:
+        """Record why a pattern did not match at a site."""
+        self.reasons.append((site, reason))
+
+    def _link(self, number: int, site: Site) -> None:
+        self._slot[site] = number
+        for value in site.results:
+            self._producer[value] = site
+        for value in site.sources:
+            self._readers[value][site] = None
+
+    def _drop(self, site: Site) -> None:
+        self._slots[self._slot.pop(site)].remove(site)
+        for value in site.results:
+            if self._producer.get(value) is site:
+                del self._producer[value]
+        for value in site.sources:
+            self._readers[value].pop(site, None)

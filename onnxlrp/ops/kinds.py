@@ -1,15 +1,18 @@
 """The kinds of maps that a site can be; all that a rule needs to know of an operator."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from onnxlrp.errors import UnsupportedOp
 from onnxlrp.graph.graph import Value
 from onnxlrp.graph.tape import Tape
+from onnxlrp.graph.view import Body, Site
 
 __all__ = [
     "Adjoint",
+    "Branch",
+    "Inside",
     "Kind",
     "LinearMap",
     "Maybe",
@@ -18,11 +21,13 @@ __all__ = [
     "Pointwise",
     "Product",
     "Relevance",
+    "Repeat",
     "Select",
     "Softmax",
     "Stop",
     "Sum",
     "Thunk",
+    "Track",
     "Unsupported",
 ]
 
@@ -207,6 +212,82 @@ class Softmax(Kind):
             return (t.op("Sub", y, t.op("Mul", p, total)),)
         total = t.op("ReduceSum", t.op("Mul", y, p), [self.axis], keepdims=1)
         return (t.op("Mul", p, t.op("Sub", y, total)),)
+
+
+@dataclass(frozen=True, eq=False)
+class Inside:
+    """A live body: what relevance can pass in it.
+
+    Attributes:
+        body: The body.
+        kinds: Its live sites in forward order.
+    """
+
+    body: Body
+    kinds: Mapping[Site, Kind]
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """A value that a loop carries, slices or stacks, outside and inside of its body.
+
+    Attributes:
+        outer: The value outside; None for a last state or stack that nothing reads.
+        inner: The value inside: a body input, or for what is stacked a body output.
+        result: For a carried value the body output.
+        final: For a carried value its last state outside, or None.
+        axis: Axis of the turns, for what is sliced or stacked.
+        backwards: Whether the turns run from the end of that axis.
+    """
+
+    outer: Value | None
+    inner: Value
+    result: Value | None = None
+    final: Value | None = None
+    axis: int = 0
+    backwards: bool = False
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Repeat(Kind):
+    """Turns of one body: Scan, Loop, and what is seen as one of them.
+
+    Attributes:
+        site: The site.
+        inside: The body and its kinds.
+        states: Live carried values.
+        slices: Live sequences that are given to the turns in slices.
+        stacks: Live results of the turns, stacked.
+        captured: Live values that the body reads from outside.
+    """
+
+    site: Site
+    inside: Inside
+    states: tuple[Track, ...]
+    slices: tuple[Track, ...]
+    stacks: tuple[Track, ...]
+    captured: tuple[Value, ...]
+
+    def gradient(self, t: Tape, r: Relevance) -> Relevance:
+        """Not by itself: the walk goes through the body."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Branch(Kind):
+    """One of two bodies, picked by a condition.
+
+    Attributes:
+        site: The site.
+        insides: The bodies and their kinds; the first one runs where the condition holds.
+    """
+
+    site: Site
+    insides: tuple[Inside, Inside]
+
+    def gradient(self, t: Tape, r: Relevance) -> Relevance:
+        """Not by itself: the walk goes through the bodies."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -1,14 +1,14 @@
 """Walks forward once: which values depend on the explained inputs, and through which kinds."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 
-import onnx
-
+from onnxlrp.errors import UnsupportedOp
 from onnxlrp.graph.graph import Value
 from onnxlrp.graph.view import Site, View
+from onnxlrp.ops.bodies import BODIED, describe_bodies
 from onnxlrp.ops.kinds import Kind, Stop, Unsupported
-from onnxlrp.ops.registry import describe
+from onnxlrp.ops.registry import describe, unsupported
 
 __all__ = ["kinds_of"]
 
@@ -19,31 +19,42 @@ def kinds_of(
     """Describe every site that depends on an explained input, in order.
 
     Args:
-        view: The canonical view; its sites learn which of their inputs are live.
+        view: The canonical view.
         explained: The explained inputs.
         stops: Names of sites where relevance ends because the user says so.
     """
+    return _walk(view, explained, stops)[0]
+
+
+def _walk(
+    view: View, explained: Iterable[Value], stops: frozenset[str]
+) -> tuple[dict[Site, Kind], set[Value]]:
+    """The kinds, by sites that know which of their inputs are live, and all live values."""
     live = set(explained)
     kinds: dict[Site, Kind] = {}
     for site in view:
-        flags = tuple(value in live for value in site.inputs)
-        captured = [view.graph.values[n] for n in _captured(site) if n in view.graph.values]
-        if not any(flags) and not live.intersection(captured):
+        if live.isdisjoint(site.sources):
             continue
-        alive = replace(site, live=flags)
-        view.replace(site, alive)
-        kind = Stop(output=site.output) if site.name in stops else describe(alive)
+        alive = replace(site, live=tuple(value in live for value in site.inputs))
+        kind, outputs = _described(alive, live, stops)
         kinds[alive] = kind
-        if isinstance(kind, Stop):
-            continue
-        outputs = (value for value in site.outputs if value is not None)
-        live.update(v for v in outputs if v.is_float or isinstance(kind, Unsupported))
-    return kinds
+        live.update(outputs)
+    return kinds, live
 
 
-def _captured(site: Site) -> Iterator[str]:
-    """Names that the bodies of a site read from outside."""
-    for attribute in site.attributes.values():
-        if isinstance(attribute, onnx.GraphProto):
-            for node in attribute.node:
-                yield from node.input
+def _described(
+    site: Site, live: set[Value], stops: frozenset[str]
+) -> tuple[Kind, tuple[Value, ...]]:
+    """The kind of a site and its live outputs."""
+    if site.name in stops:
+        return Stop(output=site.output), ()
+    if site.op in BODIED:
+        try:
+            return describe_bodies(site, live, lambda view, given: _walk(view, given, stops))
+        except UnsupportedOp as error:
+            kind: Kind = unsupported(site, str(error))
+    else:
+        kind = describe(site)
+    if isinstance(kind, Stop):
+        return kind, ()
+    return kind, tuple(v for v in site.results if v.is_float or isinstance(kind, Unsupported))

@@ -6,7 +6,7 @@ from onnxlrp.errors import UnsupportedOp
 from onnxlrp.graph.view import Site
 from onnxlrp.ops.kinds import Kind, Unsupported
 
-__all__ = ["OPS", "describe", "op"]
+__all__ = ["OPS", "describe", "op", "unsupported"]
 
 Describe = Callable[[Site], Kind]
 
@@ -30,21 +30,19 @@ def op(*names: str) -> Callable[[Describe], Describe]:
 def describe(site: Site) -> Kind:
     """Say what kind of map a site is; a reason where nothing describes it."""
     if site.op not in OPS:
-        return _unsupported(site, "carries relevance but has no kind")
+        return unsupported(site, site.note or "carries relevance but has no kind")
     try:
         return OPS[site.op](site)
     except UnsupportedOp as error:
-        return _unsupported(site, str(error))
+        return unsupported(site, str(error))
 
 
-def _unsupported(site: Site, reason: str) -> Unsupported:
-    operands = tuple(
-        value
-        for value, live in zip(site.inputs, site.live, strict=False)
-        if live and value is not None
-    )
+def unsupported(site: Site, reason: str) -> Unsupported:
+    """The kind of a site that relevance must not reach."""
+    flags = (*site.live, *[True] * len(site.captured))
+    values = (*site.inputs, *site.captured)
     return Unsupported(
-        operands=operands,
+        operands=tuple(v for v, live in zip(values, flags, strict=False) if live and v is not None),
         output=site.output,
         reason=(
             f"node '{site.name}' ({site.op}, opset {site.opset}): {reason}; "

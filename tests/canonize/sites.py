@@ -9,6 +9,7 @@ from onnxlrp.canonize import canonize
 from onnxlrp.graph.load import load
 from onnxlrp.graph.tape import Tape
 from onnxlrp.graph.view import Site, View
+from onnxlrp.lower import see
 from tests.engine import model_of
 
 Sizes = Mapping[str, tuple[int, ...] | np.ndarray]
@@ -27,8 +28,9 @@ def model(body: str, inputs: Mapping[str, tuple], sizes: Sizes, outputs=("y",)) 
 def view_of(source: ModelProto, bn: str = "fold") -> View:
     """Load a model and run all canonizers."""
     graph = load(source)
-    view = View(graph)
-    canonize(view, Tape(graph), bn)
+    t = Tape(graph)
+    view = see(graph, t)
+    canonize(view, t, bn)
     return view
 
 

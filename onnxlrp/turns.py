@@ -1,0 +1,217 @@
+"""Carries relevance through bodies: a loop by one reverse Scan, an If by one reverse If."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from onnx import TensorProto
+
+from onnxlrp.graph.graph import Attribute, Value
+from onnxlrp.graph.proto import to_body
+from onnxlrp.graph.tape import Tape
+from onnxlrp.graph.view import Body, Site
+from onnxlrp.ledger import Ledger
+from onnxlrp.metadata import LEDGER_COLUMNS, SCOPE
+from onnxlrp.ops.bodies import tracks
+from onnxlrp.ops.kinds import Branch, Kind, Maybe, Relevance, Repeat, Track
+
+__all__ = ["Walk", "across"]
+
+Walk = Callable[
+    [Tape, Mapping[Site, Kind], Mapping[Value, Value], Ledger | None], dict[Value, Value]
+]
+"""The walk through a body: tape, kinds, seeds, ledger -> relevance of every value."""
+
+UNKNOWN = (int(TensorProto.FLOAT), None)
+LOSSES = tuple(enumerate(LEDGER_COLUMNS))[2:7]
+
+
+def across(t: Tape, kind: Repeat | Branch, r: Relevance, walk: Walk) -> Relevance:
+    """The relevance of each operand of a site with bodies, from that of its outputs."""
+    arrived = dict(zip(kind.site.outputs, r, strict=True))
+    if isinstance(kind, Branch):
+        return _branch(t, kind, arrived, walk)
+    return _repeat(t, kind, arrived, walk)
+
+
+def _enter(t: Tape, body: Body, scope: str) -> Tape:
+    """The tape of a body, set up as that of the graph around it."""
+    inner = body.tape
+    inner.infers = False
+    inner.batch, inner.batched = t.batch, t.batched
+    inner.scope = scope
+    return inner
+
+
+def _out(t: Tape, value: Value) -> Value:
+    """A fresh copy of a value: every output of a body is one."""
+    copy = t.emit("Identity", (value,), [(value.dtype, None)], {})[0]
+    assert copy is not None
+    return copy
+
+
+def _book(t: Tape) -> Ledger | None:
+    return None if t.losses is None else Ledger(samplewise=t.batched)
+
+
+def _table(t: Tape, book: Ledger | None) -> list[Value]:
+    """What a body loses: `[T*N, 8]`, summed over its rows."""
+    if book is None or not book.names:
+        return []
+    return [_out(t, t.op("ReduceSum", book.table(t), [1], keepdims=0))]
+
+
+def _absorb(t: Tape, table: Value) -> None:
+    """Report the losses of a body, `[T*N, 8]`, as losses of the site."""
+    for index, column in LOSSES:
+        t.absorb(column, lambda index=index: t.op("Gather", table, [index], axis=1))  # type: ignore[misc]
+
+
+def _branch(t: Tape, kind: Branch, arrived: Mapping[Maybe, Maybe], walk: Walk) -> Relevance:
+    """The If with the same condition whose bodies walk backwards."""
+    bodies: dict[str, Attribute] = {}
+    captured: dict[Value, None] = {}
+    count = 0
+    for label, inside in zip(("then_branch", "else_branch"), kind.insides, strict=True):
+        inner = _enter(t, inside.body, f"{kind.site.name}/{label}")
+        pairs = zip(inside.body.outputs, kind.site.outputs, strict=True)
+        seeds = {value: r for value, outer in pairs if (r := arrived.get(outer)) is not None}
+        book = _book(t)
+        found = walk(inner, inside.kinds, seeds, book)
+        inner.scope = f"{kind.site.name}/{label}"
+        outputs = [_out(inner, found.get(v) or inner.zeros(v)) for v in kind.operands]
+        if t.losses is not None:
+            outputs += _table(inner, book) or [_out(inner, inner.op("Expand", 0.0, [1, 8]))]
+        bodies[label], free = to_body(inner.graph, label, (), outputs)
+        captured |= dict.fromkeys(free)
+        count = len(outputs)
+    results = _emitted(t, "If", kind.site.inputs, [UNKNOWN] * count, bodies, tuple(captured))
+    if t.losses is not None:
+        _absorb(t, results[-1])
+    return tuple(results[: len(kind.operands)])
+
+
+def _emitted(
+    t: Tape,
+    op: str,
+    inputs: Sequence[Maybe],
+    types: Sequence[tuple[int, None]],
+    attributes: Mapping[str, Attribute],
+    captured: Sequence[Value],
+) -> list[Value]:
+    results = t.emit(op, inputs, types, attributes, captured)
+    return [value for value in results if value is not None]
+
+
+@dataclass
+class _Scan:
+    """A Scan that is being put together: each entry is an outer value and how it is read."""
+
+    states: list[tuple[Value, Value]]
+    slices: list[tuple[Value, Value, int, bool]]
+
+
+def _repeat(t: Tape, kind: Repeat, arrived: Mapping[Maybe, Maybe], walk: Walk) -> Relevance:
+    """One Scan that takes the turns from the last to the first."""
+    body, scope = kind.inside.body, kind.site.name
+    inner = _enter(t, body, f"{scope}/turn")
+    carried = [_formal(inner, f"{scope}/carried_{i}") for i in range(len(kind.states))]
+    seeds = {v.result: r for v, r in zip(kind.states, carried, strict=True) if v.result}
+    given = _Scan([], [])
+    for track, r in zip(kind.states, carried, strict=True):
+        start = arrived.get(track.final) if track.final is not None else None
+        assert track.outer is not None
+        given.states.append((start or t.zeros(track.outer), r))
+    for index, track in enumerate(kind.stacks):
+        if (outer := arrived.get(track.outer)) is not None:
+            r = _formal(inner, f"{scope}/arrived_{index}")
+            seeds[track.inner] = r
+            given.slices.append((outer, r, track.axis, not track.backwards))
+    book = _book(t)
+    found = walk(inner, kind.inside.kinds, seeds, book)
+    inner.scope = f"{scope}/turn"
+    table = _table(inner, book)
+    sums = [value for value in kind.captured if value in found]
+    outputs = [_back(inner, found, track) for track in kind.states]
+    for index, value in enumerate(sums):
+        r = _formal(inner, f"{scope}/sum_{index}")
+        given.states.append((t.zeros(value), r))
+        outputs.append(inner.op("Add", r, found[value]))
+    outputs += [_back(inner, found, track) for track in kind.slices]
+    results = _reversed(t, kind, given, [*(_out(inner, v) for v in outputs), *table])
+    if table:
+        _absorb(t, t.op("ReduceSum", results[-1], [0], keepdims=0))
+    return _shares(t, kind, results, sums)
+
+
+def _formal(t: Tape, name: str) -> Value:
+    return t.graph.declare(Value(SCOPE + name, variable=True))
+
+
+def _back(t: Tape, found: Mapping[Value, Value], track: Track) -> Value:
+    return found.get(track.inner) or t.zeros(track.inner)
+
+
+def _shares(t: Tape, kind: Repeat, results: list[Value], sums: list[Value]) -> Relevance:
+    """The results in the order of the operands; what is left at a constant start is its bias."""
+    live = set(kind.operands)
+    first: list[Maybe] = []
+    for track, value in zip(kind.states, results, strict=False):
+        if track.outer in live:
+            first.append(value)
+        else:
+            t.absorb("bias", lambda value=value: value)  # type: ignore[misc]
+    count = len(kind.states)
+    total = dict(zip(sums, results[count:], strict=False))
+    slices = results[count + len(sums) :][: len(kind.slices)]
+    return (*first, *slices, *(total.get(value) for value in kind.captured))
+
+
+def _reversed(t: Tape, kind: Repeat, given: _Scan, outputs: list[Value]) -> list[Value]:
+    """Emit the reverse Scan; what its turns read of the forward turns is recorded first."""
+    body = kind.inside.body
+    formals = [inner for _, inner in given.states] + [item[1] for item in given.slices]
+    _, free = to_body(body.tape.graph, "", formals, outputs)
+    known = {track.inner: track for track in tracks(kind.site, body)[1]}
+    wanted = [value for value in body.inputs if value in free]
+    if not wanted and not given.slices:
+        wanted = [body.inputs[0]] if kind.site.op == "Loop" else list(known)[:1]
+    missing = [value for value in wanted if value not in known]
+    for inner, outer in zip(missing, _recorded(t, kind.site, body, missing), strict=True):
+        given.slices.append((outer, inner, 0, True))
+    for inner in wanted:
+        if inner in known:
+            track = known[inner]
+            assert track.outer is not None
+            given.slices.append((track.outer, inner, track.axis, not track.backwards))
+    formals = [inner for _, inner in given.states] + [item[1] for item in given.slices]
+    proto, captured = to_body(body.tape.graph, "turn", formals, outputs)
+    count = len(given.states)
+    stacks = [(track.axis, int(not track.backwards)) for track in kind.slices]
+    stacks += [(0, 0)] * (len(outputs) - count - len(stacks))
+    attributes: dict[str, Attribute] = {
+        "body": proto,
+        "num_scan_inputs": len(given.slices),
+        "scan_input_axes": [item[2] for item in given.slices],
+        "scan_input_directions": [int(item[3]) for item in given.slices],
+        "scan_output_axes": [axis for axis, _ in stacks],
+        "scan_output_directions": [back for _, back in stacks],
+    }
+    inputs = [outer for outer, _ in given.states] + [item[0] for item in given.slices]
+    return _emitted(t, "Scan", inputs, [UNKNOWN] * len(outputs), attributes, captured)
+
+
+def _recorded(t: Tape, site: Site, body: Body, values: Sequence[Value]) -> list[Value]:
+    """Run the turns forward once more and stack what each of them is given."""
+    if not values:
+        return []
+    lead, sliced = (1, 0) if site.op == "Loop" else (0, site.integer("num_scan_inputs"))
+    count = len(site.inputs) - 2 * lead - sliced
+    kept = [*body.outputs[: lead + count], *(_out(body.tape, value) for value in values)]
+    proto, captured = to_body(body.tape.graph, "record", body.inputs, kept)
+    attributes: dict[str, Attribute] = {"body": proto}
+    if site.op == "Scan":
+        given = ("num_scan_inputs", "scan_input_axes", "scan_input_directions")
+        attributes |= {name: site.attributes[name] for name in given}
+    types = [(value.dtype, None) for value in kept[lead:]]
+    results = _emitted(t, site.op, site.inputs, types, attributes, captured)
+    return results[count:]
