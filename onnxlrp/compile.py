@@ -22,6 +22,7 @@ from onnxlrp.graph.tape import Tape
 from onnxlrp.graph.weights import bare
 from onnxlrp.ledger import Ledger
 from onnxlrp.metadata import LEDGER, LEDGER_COLUMNS, MASK, Metadata
+from onnxlrp.ops.bodies import nested
 from onnxlrp.optimize import optimize
 from onnxlrp.plan import Plan, Request, plan
 from onnxlrp.relevance import Filter, propagate
@@ -177,7 +178,8 @@ def _explain(
 
 def _is_samplewise(planned: Plan) -> bool:
     """Whether every value that relevance passes has the batch on axis 0."""
-    passed = (v for kind in planned.kinds.values() for v in (*kind.operands, kind.output))
+    every = nested(planned.kinds)
+    passed = (v for kind in every.values() for v in (*kind.operands, kind.output))
     return all(planned.tape.has_batch(value) for value in passed)
 
 

@@ -15,18 +15,22 @@ __all__ = ["Entry", "Ledger"]
 
 
 class Entry:
-    """One row: sums per sample, `[T*N, 1]` each; float64, for they run over 10^6 elements."""
+    """One row: sums per sample, `[T*N, 1]` each; float64, for they run over 10^6 elements.
+
+    Attributes:
+        samplewise: As that of the ledger.
+    """
 
     def __init__(self, t: Tape, *, samplewise: bool) -> None:
         self._tape = t
-        self._samplewise = samplewise
+        self.samplewise = samplewise
         self._amounts: defaultdict[str, list[Value]] = defaultdict(list)
 
     def absorb(self, column: str, amount: Value) -> None:
         """Add the sum of an amount per sample to a column."""
         wide = self._tape.op("Cast", amount, to=TensorProto.DOUBLE)
         t = self._tape
-        rows = t.rows(wide) if self._samplewise else t.op("Reshape", wide, [1, -1])
+        rows = t.rows(wide) if self.samplewise else t.op("Reshape", wide, [1, -1])
         total = t.op("ReduceSum", rows, [1], keepdims=1)
         self._amounts[column].append(total)
 

@@ -50,7 +50,7 @@ def _out(t: Tape, value: Value) -> Value:
 
 
 def _book(t: Tape) -> Ledger | None:
-    return None if t.losses is None else Ledger(samplewise=t.batched)
+    return None if t.losses is None else Ledger(samplewise=t.losses.samplewise)
 
 
 def _table(t: Tape, book: Ledger | None) -> list[Value]:

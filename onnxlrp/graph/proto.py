@@ -20,7 +20,9 @@ def to_proto(node: Node) -> onnx.NodeProto:
         domain=node.domain,
     )
     named = sorted(node.attributes.items())
-    proto.attribute.extend(helper.make_attribute(name, value) for name, value in named)
+    for name, value in named:
+        kind = onnx.AttributeProto.INTS if isinstance(value, list) and not value else None
+        proto.attribute.append(helper.make_attribute(name, value, attr_type=kind))
     return proto
 
 

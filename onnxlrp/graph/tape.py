@@ -22,7 +22,13 @@ Thunk = Callable[[], Value]
 
 
 class Losses(Protocol):
-    """Receives what a rule absorbs, one call for each formula."""
+    """Receives what a rule absorbs, one call for each formula.
+
+    Attributes:
+        samplewise: Whether every value has the batch on axis 0.
+    """
+
+    samplewise: bool
 
     def absorb(self, column: str, amount: Value) -> None:
         """Add the sum of `amount` per sample to a column of the current node."""
