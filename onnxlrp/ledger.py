@@ -65,8 +65,9 @@ class Ledger:
             samples, for they mix.
     """
 
-    def __init__(self, *, samplewise: bool = True) -> None:
+    def __init__(self, *, samplewise: bool = True, scope: str = "ledger") -> None:
         self.samplewise = samplewise
+        self._scope = scope
         self._rows: list[tuple[str, Entry]] = []
 
     @contextmanager
@@ -87,7 +88,7 @@ class Ledger:
 
     def table(self, t: Tape) -> Value:
         """All rows as one value, `[T*N, nodes, 8]`."""
-        t.scope = "ledger"
+        t.scope = self._scope
         columns = [column for _, entry in self._rows for column in entry.columns()]
         joined = t.op("Cast", t.op("Concat", *columns, axis=1), to=TensorProto.FLOAT)
         return t.op("Reshape", joined, [-1, len(self._rows), len(LEDGER_COLUMNS)])

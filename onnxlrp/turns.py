@@ -49,8 +49,11 @@ def _out(t: Tape, value: Value) -> Value:
     return copy
 
 
-def _book(t: Tape) -> Ledger | None:
-    return None if t.losses is None else Ledger(samplewise=t.losses.samplewise)
+def _book(t: Tape, scope: str) -> Ledger | None:
+    """A ledger for a body, where one is asked for."""
+    if t.losses is None:
+        return None
+    return Ledger(samplewise=t.losses.samplewise, scope=f"{scope}/ledger")
 
 
 def _table(t: Tape, book: Ledger | None) -> list[Value]:
@@ -75,7 +78,7 @@ def _branch(t: Tape, kind: Branch, arrived: Mapping[Maybe, Maybe], walk: Walk) -
         inner = _enter(t, inside.body, f"{kind.site.name}/{label}")
         pairs = zip(inside.body.outputs, kind.site.outputs, strict=True)
         seeds = {value: r for value, outer in pairs if (r := arrived.get(outer)) is not None}
-        book = _book(t)
+        book = _book(t, inner.scope)
         found = walk(inner, inside.kinds, seeds, book)
         inner.scope = f"{kind.site.name}/{label}"
         outputs = [_out(inner, found.get(v) or inner.zeros(v)) for v in kind.operands]
@@ -126,7 +129,7 @@ def _repeat(t: Tape, kind: Repeat, arrived: Mapping[Maybe, Maybe], walk: Walk) -
             r = _formal(inner, f"{scope}/arrived_{index}")
             seeds[track.inner] = r
             given.slices.append((outer, r, track.axis, not track.backwards))
-    book = _book(t)
+    book = _book(t, inner.scope)
     found = walk(inner, kind.inside.kinds, seeds, book)
     inner.scope = f"{scope}/turn"
     table = _table(inner, book)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from onnx import TensorProto
 
-from onnxlrp.graph.graph import FLOATS, Attribute, Node, Value
+from onnxlrp.graph.graph import FLOATS, Attribute, Node, Shape, Value
 from onnxlrp.graph.infer import Known
 from onnxlrp.graph.tape import Arg, Tape
 from onnxlrp.graph.view import Body, Site, View
@@ -115,6 +115,13 @@ class Sketch:
         first = next(value for value in results if value is not None)
         self._seen(self.t.graph.producer(first), site.op, site.name, bodies, site.note)
         return results
+
+    def typed(self, value: Value, shape: Shape) -> Value:
+        """State the shape of a value where it could not be inferred."""
+        site = Site(self.t.scope, "Identity", (value,), (), nodes=self.nodes)
+        result = self.emit(site, [(value.dtype, shape)], {})[0]
+        assert result is not None
+        return result
 
     def float32(self, value: Value) -> Value:
         """A value as float32."""
