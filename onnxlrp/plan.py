@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from onnxlrp.canonize import canonize
-from onnxlrp.composites import Assigned, Composite, assign, batch_norm, parse
+from onnxlrp.composites import Assigned, Composite, assign, options_of, parse
 from onnxlrp.errors import InputError, ModelError, RuleError
 from onnxlrp.graph.check import check
 from onnxlrp.graph.graph import Dim, Graph, Value
@@ -33,6 +33,11 @@ __all__ = ["Plan", "Request", "plan"]
 
 MOVES = frozenset({"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 FINAL = frozenset({"LogSoftmax", "Sigmoid", "Softmax"})
+SIDE_NAMES = frozenset({"cache_position", "mask", "position_ids", "positions"})
+SIDE_STARTS = ("past_", "past.", "cache_", "past_key_values", "attention_mask")
+SIDE_ENDS = ("_mask", "_position_ids", "attention_mask")
+"""Names of masks, caches and positions: declared stops, unless the user names the input."""
+
 RESERVED = (RELEVANCE, HEATMAP, IMAGE, MASK, SCOPE)
 
 
@@ -88,14 +93,14 @@ class Plan:
 
 def plan(model: Source, request: Request) -> Plan:
     """Load a model, see it canonically, choose output and inputs, assign rules."""
-    bn = batch_norm(request.composite)
+    options = options_of(request.composite)
     graph = load(model, request.base_dir)
     _refuse_explained(graph)
     check(graph, "load")
     t = Tape(graph, request.targets)
-    view = see(graph, t)
+    view = see(graph, t, options.cell)
     check(graph, "see")
-    canonize(view, t, bn)
+    canonize(view, t, options.bn)
     t.infers = False
     check(graph, "canonize")
     _check_stops(view, request.stops)
@@ -129,13 +134,21 @@ def _refuse_explained(graph: Graph) -> None:
 
 
 def _input_values(graph: Graph, names: Sequence[str] | None) -> tuple[Value, ...]:
+    """The inputs that may be explained: those named, or all but masks, caches and positions."""
     known = {value.name: value for value in graph.inputs}
     if names is None:
-        return tuple(value for value in graph.inputs if value.is_float) or graph.inputs
+        signals = tuple(value for value in graph.inputs if not _is_side_input(value.name))
+        return signals or graph.inputs
     for name in names:
         if name not in known:
             raise InputError(f"input '{name}' is not one of {', '.join(known)}")
     return tuple(known[name] for name in names)
+
+
+def _is_side_input(name: str) -> bool:
+    """Whether exporters of transformers give this name to a mask, a cache or positions."""
+    last = name.rsplit("/", 1)[-1].split(":")[0].lower()
+    return last.startswith(SIDE_STARTS) or last.endswith(SIDE_ENDS) or last in SIDE_NAMES
 
 
 def _output(view: View, kinds: Mapping[Site, Kind], request: Request) -> Output:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from onnx import TensorProto
 
-from onnxlrp.graph.graph import Attribute, Value
+from onnxlrp.graph.graph import Attribute, Shape, Value
 from onnxlrp.graph.proto import to_body
 from onnxlrp.graph.tape import Tape
 from onnxlrp.graph.view import Body, Site
@@ -42,9 +42,13 @@ def _enter(t: Tape, body: Body, scope: str) -> Tape:
     return inner
 
 
-def _out(t: Tape, value: Value) -> Value:
-    """A fresh copy of a value: every output of a body is one."""
-    copy = t.emit("Identity", (value,), [(value.dtype, None)], {})[0]
+def _out(t: Tape, value: Value, like: Shape | None) -> Value:
+    """A fresh copy of a value: every output of a body is one, and of known rank."""
+    shape = like
+    if like is not None:
+        known = [dim if isinstance(dim, int) else None for dim in like]
+        shape = (None, *known[1:]) if t.targets > 1 and known else tuple(known)
+    copy = t.emit("Identity", (value,), [(value.dtype, shape)], {})[0]
     assert copy is not None
     return copy
 
@@ -60,7 +64,7 @@ def _table(t: Tape, book: Ledger | None) -> list[Value]:
     """What a body loses: `[T*N, 8]`, summed over its rows."""
     if book is None or not book.names:
         return []
-    return [_out(t, t.op("ReduceSum", book.table(t), [1], keepdims=0))]
+    return [_out(t, t.op("ReduceSum", book.table(t), [1], keepdims=0), (None, len(LEDGER_COLUMNS)))]
 
 
 def _absorb(t: Tape, table: Value) -> None:
@@ -81,9 +85,9 @@ def _branch(t: Tape, kind: Branch, arrived: Mapping[Maybe, Maybe], walk: Walk) -
         book = _book(t, inner.scope)
         found = walk(inner, inside.kinds, seeds, book)
         inner.scope = f"{kind.site.name}/{label}"
-        outputs = [_out(inner, found.get(v) or inner.zeros(v)) for v in kind.operands]
+        outputs = [_out(inner, found.get(v) or inner.zeros(v), v.shape) for v in kind.operands]
         if t.losses is not None:
-            outputs += _table(inner, book) or [_out(inner, inner.op("Expand", 0.0, [1, 8]))]
+            outputs += _table(inner, book) or [_out(inner, inner.op("Expand", 0.0, [1, 8]), (1, 8))]
         bodies[label], free = to_body(inner.graph, label, (), outputs)
         captured |= dict.fromkeys(free)
         count = len(outputs)
@@ -134,13 +138,13 @@ def _repeat(t: Tape, kind: Repeat, arrived: Mapping[Maybe, Maybe], walk: Walk) -
     inner.scope = f"{scope}/turn"
     table = _table(inner, book)
     sums = [value for value in kind.captured if value in found]
-    outputs = [_back(inner, found, track) for track in kind.states]
+    outputs = [_out(inner, _back(inner, found, v), v.inner.shape) for v in kind.states]
     for index, value in enumerate(sums):
         r = _formal(inner, f"{scope}/sum_{index}")
         given.states.append((t.zeros(value), r))
-        outputs.append(inner.op("Add", r, found[value]))
-    outputs += [_back(inner, found, track) for track in kind.slices]
-    results = _reversed(t, kind, given, [*(_out(inner, v) for v in outputs), *table])
+        outputs.append(_out(inner, inner.op("Add", r, found[value]), value.shape))
+    outputs += [_out(inner, _back(inner, found, v), v.inner.shape) for v in kind.slices]
+    results = _reversed(t, kind, given, [*outputs, *table])
     if table:
         _absorb(t, t.op("ReduceSum", results[-1], [0], keepdims=0))
     return _shares(t, kind, results, sums)
@@ -209,7 +213,10 @@ def _recorded(t: Tape, site: Site, body: Body, values: Sequence[Value]) -> list[
         return []
     lead, sliced = (1, 0) if site.op == "Loop" else (0, site.integer("num_scan_inputs"))
     count = len(site.inputs) - 2 * lead - sliced
-    kept = [*body.outputs[: lead + count], *(_out(body.tape, value) for value in values)]
+    kept = [
+        *body.outputs[: lead + count],
+        *(_out(body.tape, value, value.shape) for value in values),
+    ]
     proto, captured = to_body(body.tape.graph, "record", body.inputs, kept)
     attributes: dict[str, Attribute] = {"body": proto}
     if site.op == "Scan":

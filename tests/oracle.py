@@ -46,12 +46,13 @@ def stable(z: Vector, epsilon: float = 1e-6, mode: str = "signed", rms: float = 
     if epsilon == rms == 0:
         return np.where(z == 0, np.inf, z)
     sign = np.where(z < 0, -1.0, 1.0)
-    epsilon = epsilon + rms * np.sqrt(np.mean(z**2))
+    epsilon = epsilon + (rms * np.sqrt(np.mean(z**2)) if rms else 0)
     return {
         "signed": z + epsilon * sign,
         "unsigned": z + epsilon,
         "clip": sign * np.maximum(np.abs(z), epsilon),
         "zero-only": np.where(z == 0, epsilon, z),
+        "unsigned-dead": np.where(z == 0, np.inf, z + epsilon),
     }[mode]
 
 
@@ -173,3 +174,106 @@ def norm(frozen: Vector, x: Vector, y: Vector, r: Vector, **stabilizer: object) 
 def passed(r: Vector) -> Vector:
     """R' = R."""
     return r
+
+
+def gated(g: Vector, s: Vector, r: Vector, gates: str) -> tuple[Vector, Vector]:
+    """Relevance of gate and signal of y = g s (Arras et al. 2019); `abs` halves 0 / 0."""
+    if gates == "prop":
+        return g / stable(g + s) * r, s / stable(g + s) * r
+    size = np.abs(g) + np.abs(s)
+    part = {
+        "all": 0 * g,
+        "half": 0 * g + 0.5,
+        "abs": np.where(size == 0, 0.5, np.abs(g) / np.where(size == 0, 1, size)),
+    }[gates]
+    return part * r, (1 - part) * r
+
+
+def weighted(a: Vector, b: Vector, r: Vector, **stabilizer: object) -> tuple[Vector, Vector]:
+    """O = A B, `[..., I, K]` and `[..., K, J]`: q = R / (2 O + eps), half to each side."""
+    q = r / stable(2 * (a @ b), **stabilizer)
+    return a * (q @ np.swapaxes(b, -1, -2)), b * (np.swapaxes(a, -1, -2) @ q)
+
+
+def taylor(x: Vector, r: Vector) -> Vector:
+    """Softmax over the last axis: x (r - s sum r), masked logits replaced by 0 (peer-rules 2c)."""
+    s = np.exp(x - x.max(-1, keepdims=True))
+    s /= s.sum(-1, keepdims=True)
+    return np.where(x > -1e30, x, 0) * (r - s * r.sum(-1, keepdims=True))
+
+
+def log_taylor(x: Vector, r: Vector) -> Vector:
+    """The same expansion of l = log softmax: x J^T (r / l)."""
+    y = x - x.max(-1, keepdims=True)
+    y = y - np.log(np.exp(y).sum(-1, keepdims=True))
+    q = r / stable(y)
+    return x * (q - np.exp(y) * q.sum(-1, keepdims=True))
+
+
+def mean(x: Vector, r: Vector, **stabilizer: object) -> Vector:
+    """The mean over the last axis: x R / (sum x + eps) (peer-rules 2c)."""
+    return x * r[..., None] / stable(x.sum(-1, keepdims=True), **stabilizer)
+
+
+def layer_norm(x: Vector, scale: Vector, y: Vector, sigma: Vector, r: Vector) -> Vector:
+    """u = R gamma / ((y + eps) sigma), R' = x (u - mean u), the unsigned eps 1e-6 of LXT."""
+    u = r * scale / ((y + 1e-6) * sigma)
+    return x * (u - u.mean(-1, keepdims=True))
+
+
+def absolute(parts: list[Vector], r: Vector, epsilon: float = 1e-11) -> list[Vector]:
+    """R_i = |x_i| R / (sum |x| + eps) (peer-rules 2f, DynamicLRP)."""
+    total = sum(np.abs(part) for part in parts) + epsilon
+    return [np.abs(part) * r / total for part in parts]
+
+
+def absolute_linear(w, x, b, r, epsilon=1e-11) -> Shared:
+    """The same over the contributions of a sum or mean; the bias is a summand."""
+    return share(np.abs(w * x), np.abs(b), r, epsilon=epsilon)
+
+
+def absolute_bias(w, x, b, r, epsilon_=1e-11) -> Vector:
+    """Bias as a summand that absorbs |b| / (|z| + |b|), then epsilon without bias (2f)."""
+    z = w @ x
+    kept = np.abs(z) * r / (np.abs(z) + np.abs(b) + epsilon_)
+    return epsilon(w, x, 0 * b, kept, epsilon=epsilon_).relevance
+
+
+def quotient(r: Vector, t: Vector, epsilon: float = 1e-9) -> Vector:
+    """Chefer et al.: r / (t + eps), forced to 0 where t = 0 (peer-rules 2f)."""
+    return np.where(t == 0, 0, r / np.where(t == 0, 1, t + epsilon))
+
+
+def rescaled(parts: list[Vector], r: Vector) -> list[Vector]:
+    """x_k R / sum x, each branch rescaled: totals |sum r_k| : ... of sum R (peer-rules 2f)."""
+    shares = [part * quotient(r, sum(parts)) for part in parts]
+    totals = [np.sum(item) for item in shares]
+    whole = sum(abs(total) for total in totals)
+    goals = [quotient(abs(total), whole) * r.sum() for total in totals]
+    return [
+        item * quotient(goal, total)
+        for item, goal, total in zip(shares, goals, totals, strict=True)
+    ]
+
+
+def separate(w, x, b, r) -> Vector:
+    """Chefer's convolution: positive and negative inputs have denominators of their own."""
+    halves = [pos(w) * pos(x), neg(w) * neg(x)]
+    return sum(part.T @ quotient(r, part.sum(axis=1)) for part in halves)
+
+
+def joint(w, x, b, r) -> Vector:
+    """Chefer's dense layer: alpha 1, beta 0 without bias, one denominator."""
+    part = pos(w * x)
+    return part.T @ quotient(r, part.sum(axis=1))
+
+
+def own_box(w, x, b, r) -> Vector:
+    """Chefer's first convolution: z^B between the extremes of that very image."""
+    c = w * x - pos(w) * x.min() - neg(w) * x.max()
+    return c.T @ (r / (c.sum(axis=1) + 1e-9))
+
+
+def statistics(x, y, mean, shift, r, epsilon=1e-7) -> Vector:
+    """iNNvestigate's batch normalisation: x (y - beta) R / ((x - mu) y) (peer-rules 2d)."""
+    return x * (y - shift) * r / stable((x - mean) * y, epsilon=epsilon)

@@ -6,6 +6,8 @@ from onnxlrp.canonize.activations import fold_activations
 from onnxlrp.canonize.batchnorm import fold_batch_norm
 from onnxlrp.canonize.bias import lower_live_bias, move_bias
 from onnxlrp.canonize.gates import mark_gates
+from onnxlrp.canonize.norms import fold_norms
+from onnxlrp.canonize.tokens import mark_token_ids
 from onnxlrp.graph.tape import Tape
 from onnxlrp.graph.view import View
 
@@ -13,9 +15,11 @@ __all__ = ["CANONIZERS", "canonize"]
 
 CANONIZERS: tuple[Callable[[View, Tape], None], ...] = (
     fold_activations,
+    fold_norms,  # before the biases: its Add is no bias of a map
     lower_live_bias,
     move_bias,  # before batch normalisation: MatMul -> Add -> BatchNormalization is one map
     fold_batch_norm,
+    mark_token_ids,
     mark_gates,  # behind the activations: x Sigmoid(x) is no gate
 )
 

@@ -13,13 +13,25 @@ from onnxlrp.ops.bodies import nested
 from onnxlrp.ops.kinds import Branch, Kind, Repeat, Stop, Unsupported
 from onnxlrp.rules import RULES, AnyRule, Gradient, Rule
 
-__all__ = ["BNS", "POSITIONS", "SPLITS", "STARTS", "Assigned", "Composite", "Row", "assign", "row"]
+__all__ = [
+    "BNS",
+    "CELLS",
+    "POSITIONS",
+    "SPLITS",
+    "STARTS",
+    "Assigned",
+    "Composite",
+    "Row",
+    "assign",
+    "row",
+]
 
 K = TypeVar("K", bound=Kind)
 
 POSITIONS = ("first", "last", "lower", "upper", "input")
 STARTS = ("logit", "one", "probability")
 BNS = ("fold", "epsilon", "identity")
+CELLS = ("whole", "opwise")
 SPLITS = ("proportional", "ratio", "symmetric", "coef", "skip", "branch", "copy")
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
@@ -88,6 +100,7 @@ class Composite:
         split: Split at the Add of two live values, for the record; it is one of the rows.
         start: `logit`, `one` or `probability`.
         bn: What happens to batch normalisation: `fold`, `epsilon` or `identity`.
+        cell: Whether the two linear parts of a recurrent cell are one map: `whole` or `opwise`.
         times_input: Whether the result is multiplied by the input.
         source: Where the method comes from.
     """
@@ -97,6 +110,7 @@ class Composite:
     split: str = "proportional"
     start: str = "logit"
     bn: str = "fold"
+    cell: str = "whole"
     times_input: bool = False
     source: str = ""
 
@@ -108,6 +122,7 @@ class Composite:
             "split": self.split,
             "start": self.start,
             "bn": self.bn,
+            "cell": self.cell,
             "times_input": self.times_input,
             "rows": [item.describe() for item in self.rows],
         }

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from onnxlrp.composites.base import Composite, Row, row
+from onnxlrp.composites.base import CELLS, Composite, Row, row
 from onnxlrp.errors import CompositeError
 from onnxlrp.ops.kinds import LinearMap, Move, Norm, Pointwise, Product, Select, Softmax, Sum
 from onnxlrp.rules import (
@@ -25,13 +25,51 @@ from onnxlrp.rules import (
     Uniform,
     WinnerTakesAll,
 )
+from onnxlrp.rules.base import choice
+from onnxlrp.rules.products import GATES
 
-__all__ = ["Options", "Preset", "lrp_rows", "pool_rule", "split_rule"]
+__all__ = [
+    "COMMON",
+    "CONVOLUTIONS",
+    "DENSE",
+    "SCALING",
+    "UNMERGED",
+    "WEIGHTED",
+    "Options",
+    "Preset",
+    "batch_norm_rows",
+    "lrp_rows",
+    "pool_rule",
+    "split_rule",
+]
+
+COMMON = ("epsilon", "stabilizer", "bn", "split", "maxpool", "identity", "cell")
+"""The parameters of every LRP preset."""
+
+CONVOLUTIONS = ("Conv", "ConvTranspose")
+DENSE = ("Gemm", "MatMul")
+WEIGHTED = (*CONVOLUTIONS, *DENSE)
+AFFINE = ("Add", "Sub", "Mul", "Div")
+
+
+SCALING = row(LinearMap, Pass(), op=AFFINE, position="input")
+"""Scaling of the input inside the graph is preprocessing: it passes relevance on."""
+
+UNMERGED = row(LinearMap, Pass(), op="BatchNormalization")
+"""As zennit: a batch normalisation that cannot be merged passes relevance on."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The parameters that a preset may take; None: its own default."""
+    """The parameters that a preset may take; None: its own default.
+
+    Attributes:
+        gates: How a product with a gate is shared: `all` (the signal takes all), `half`, `abs` or
+            `prop`.
+        cell: Whether the input and the recurrent part of a cell are one linear map (`whole`) or
+            shared op by op (`opwise`).
+        totals: `sample` or `batch`, of the split of Chefer et al. 2021.
+    """
 
     epsilon: float = 1e-6
     gamma: float = 0.25
@@ -46,6 +84,13 @@ class Options:
     split: str | None = None
     maxpool: str = "winner"
     identity: bool = True
+    gates: str = "all"
+    cell: str = "whole"
+    totals: str = "sample"
+
+    def __post_init__(self) -> None:
+        choice("gates", self.gates, GATES)
+        choice("cell", self.cell, CELLS)
 
     @property
     def stable(self) -> Stabilizer:
@@ -100,6 +145,7 @@ class Preset:
             split=options.split or self.split,
             start=self.start,
             bn=options.bn,
+            cell=options.cell,
             times_input=self.times_input,
             source=self.source,
         )
@@ -135,10 +181,16 @@ def pool_rule(o: Options) -> Rule[Select]:
     return rules[o.maxpool]
 
 
-def _batch_norm(o: Options) -> tuple[Row, ...]:
-    """What is said about batch normalisation; nothing where it is folded."""
+def batch_norm_rows(o: Options, rule: Rule[LinearMap] | None = None) -> tuple[Row, ...]:
+    """What is said about batch normalisation; nothing where it is folded.
+
+    Args:
+        o: The options.
+        rule: The preset's own in place of Epsilon.
+    """
     if o.bn == "epsilon":
-        return (row(LinearMap, Epsilon(stabilizer=o.stable), op="BatchNormalization"),)
+        own = rule or Epsilon(stabilizer=o.stable)
+        return (row(LinearMap, own, op="BatchNormalization"),)
     if o.bn == "identity":
         return (row(LinearMap, Pass(), op="BatchNormalization"),)
     if o.bn != "fold":
@@ -149,7 +201,7 @@ def _batch_norm(o: Options) -> tuple[Row, ...]:
 def lrp_rows(o: Options, *rows: Row, linear: Rule[LinearMap] | None = None) -> tuple[Row, ...]:
     """The given rows for linear maps, then what all LRP presets share."""
     return (
-        *_batch_norm(o),
+        *batch_norm_rows(o),
         *rows,
         row(LinearMap, linear or Epsilon(stabilizer=o.stable, bias=o.bias or "raw")),
         row(Sum, split_rule(o)),
@@ -157,6 +209,6 @@ def lrp_rows(o: Options, *rows: Row, linear: Rule[LinearMap] | None = None) -> t
         row(Pointwise, Pass()),
         row(Move, Moved()),
         row(Norm, Frozen(stabilizer=o.stable)),
-        row(Product, Uniform(stabilizer=o.stable)),
+        row(Product, Uniform(gates=o.gates, stabilizer=o.stable)),
         row(Softmax, Taylor()),
     )

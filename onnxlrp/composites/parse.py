@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 
-from onnxlrp.composites.base import BNS, SPLITS, STARTS, Composite, Row
+from onnxlrp.composites.base import BNS, CELLS, SPLITS, STARTS, Composite, Row
 from onnxlrp.composites.options import Options, Preset, split_rule
 from onnxlrp.composites.presets import (
     AUTO_SOURCE,
@@ -19,7 +19,7 @@ from onnxlrp.graph.view import Site
 from onnxlrp.ops.kinds import Kind, Sum
 from onnxlrp.rules import RULES, AnyRule, Stabilizer
 
-__all__ = ["batch_norm", "describe", "parse"]
+__all__ = ["batch_norm", "describe", "options_of", "parse"]
 
 
 def parse(text: str, split: str | None, kinds: Mapping[Site, Kind]) -> Composite:
@@ -50,14 +50,29 @@ def parse(text: str, split: str | None, kinds: Mapping[Site, Kind]) -> Composite
     return _preset(name).build(given, text)
 
 
+def options_of(text: str) -> Options:
+    """The parameters of a composite, of which `bn` and `cell` decide how the graph is seen.
+
+    Args:
+        text: As in `parse`. Of a file only `bn` and `cell` are parameters, the rest are rows.
+
+    Raises:
+        CompositeError: Unknown name, parameter or value; unreadable file.
+    """
+    if text.endswith(".json"):
+        data = _read(Path(text))
+        bn, cell = _one_of(data, "bn", "fold", BNS), _one_of(data, "cell", "whole", CELLS)
+        return Options(bn=bn, cell=cell)
+    name, given = _parameters(text)
+    if name != "auto":
+        return _preset(name).options(given)
+    known = {field.name for field in fields(Options)}
+    return replace(Options(), **{key: given[key] for key in known & set(given)})  # type: ignore[arg-type]
+
+
 def batch_norm(text: str) -> str:
     """The parameter `bn` of a composite, which decides how the graph is seen."""
-    if text.endswith(".json"):
-        return str(_read(Path(text)).get("bn", "fold"))
-    name, given = _parameters(text)
-    if name == "auto":
-        return str(given.get("bn", "fold"))
-    return _preset(name).options(given).bn
+    return options_of(text).bn
 
 
 def describe(name: str | None = None) -> list[dict[str, object]]:
@@ -134,7 +149,7 @@ def _read(path: Path) -> dict[str, object]:
         raise CompositeError(f"composite '{path}' is not JSON: {error}") from error
     if not isinstance(data, dict) or not isinstance(data.get("rows"), list):
         raise CompositeError(f"composite '{path}' must be an object with a list 'rows'")
-    unknown = set(data) - {"name", "split", "start", "bn", "rows", "source", "times_input"}
+    unknown = set(data) - {"name", "split", "start", "bn", "cell", "rows", "source", "times_input"}
     if unknown:
         raise CompositeError(f"composite '{path}' has unknown keys: {', '.join(sorted(unknown))}")
     return data
@@ -151,6 +166,7 @@ def _from_file(path: Path, split: str | None) -> Composite:
         split=chosen,
         start=_one_of(data, "start", "logit", STARTS),
         bn=_one_of(data, "bn", "fold", BNS),
+        cell=_one_of(data, "cell", "whole", CELLS),
         times_input=bool(data.get("times_input", False)),
         source=str(data.get("source", path.name)),
     )

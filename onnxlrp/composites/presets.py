@@ -2,8 +2,21 @@
 
 from collections.abc import Mapping
 
+from onnxlrp.composites.attention import attnlrp, cp_lrp, has_attention
 from onnxlrp.composites.base import Row, row
-from onnxlrp.composites.options import Options, Preset, lrp_rows, pool_rule, split_rule
+from onnxlrp.composites.options import (
+    COMMON,
+    CONVOLUTIONS,
+    SCALING,
+    UNMERGED,
+    WEIGHTED,
+    Options,
+    Preset,
+    lrp_rows,
+    pool_rule,
+    split_rule,
+)
+from onnxlrp.composites.peers import PEERS
 from onnxlrp.graph.view import Site
 from onnxlrp.ops.kinds import (
     Kind,
@@ -24,7 +37,6 @@ from onnxlrp.rules import (
     Gamma,
     Gradient,
     GuidedBackprop,
-    Pass,
     Rule,
     Stabilizer,
     WSquare,
@@ -33,18 +45,6 @@ from onnxlrp.rules import (
 )
 
 __all__ = ["AUTO_SOURCE", "EVERY_KIND", "PRESETS", "auto_choice"]
-
-CONVOLUTIONS = ("Conv", "ConvTranspose")
-DENSE = ("Gemm", "MatMul")
-WEIGHTED = (*CONVOLUTIONS, *DENSE)
-AFFINE = ("Add", "Sub", "Mul", "Div")
-
-
-SCALING = row(LinearMap, Pass(), op=AFFINE, position="input")
-"""Scaling of the input inside the graph is preprocessing: it passes relevance on."""
-
-UNMERGED = row(LinearMap, Pass(), op="BatchNormalization")
-"""As zennit: a batch normalisation that cannot be merged passes relevance on."""
 
 
 def _positive(o: Options) -> AlphaBeta:
@@ -159,16 +159,6 @@ def _landt_hayen(o: Options) -> tuple[Row, ...]:
     )
 
 
-def _captum_gamma(o: Options) -> tuple[Row, ...]:
-    gamma = Gamma(gamma=o.gamma, stabilizer=o.stable, bias="raw", negative_input="ignore")
-    return lrp_rows(o, row(LinearMap, gamma, op=WEIGHTED))
-
-
-def _captum_alpha1_beta0(o: Options) -> tuple[Row, ...]:
-    positive = AlphaBeta(stabilizer=o.stable, bias="raw", negative_input="ignore")
-    return lrp_rows(o, row(LinearMap, positive, op=WEIGHTED))
-
-
 EVERY_KIND: tuple[type[Kind], ...] = (
     LinearMap,
     Sum,
@@ -195,14 +185,13 @@ def _guided_backprop(o: Options) -> tuple[Row, ...]:
     return (row(Pointwise, GuidedBackprop()), *_gradient(o))
 
 
-COMMON = ("epsilon", "stabilizer", "bn", "split", "maxpool", "identity")
-SIGNED = (*COMMON, "bias", "negative_input")
+GATED = (*COMMON, "gates")
+SIGNED = (*GATED, "bias", "negative_input")
 FAMILY = ("split", "maxpool")
-CAPTUM = {"epsilon": 1e-9, "bn": "epsilon"}
 ZENNIT = "zennit"
 
 PRESETS: tuple[Preset, ...] = (
-    Preset("epsilon", "Bach et al. 2015", _epsilon, (*COMMON, "bias")),
+    Preset("epsilon", "Bach et al. 2015", _epsilon, (*GATED, "bias")),
     Preset("epsilon-plus", f"{ZENNIT} EpsilonPlus", _epsilon_plus, SIGNED),
     Preset("epsilon-plus-flat", f"{ZENNIT} EpsilonPlusFlat", _epsilon_plus_flat, SIGNED),
     Preset(
@@ -229,33 +218,44 @@ PRESETS: tuple[Preset, ...] = (
         _excitation_backprop,
         SIGNED,
     ),
-    Preset("deep-taylor", "Montavon et al. 2017", _deep_taylor, (*COMMON, "low", "high")),
+    Preset("deep-taylor", "Montavon et al. 2017", _deep_taylor, (*GATED, "low", "high")),
     Preset(
         "montavon",
         "Montavon et al. 2019, the VGG16 tutorial",
         _montavon,
-        (*COMMON, "gamma", "low", "high"),
+        (*GATED, "gamma", "low", "high"),
         {"epsilon": 1e-9, "maxpool": "avg"},
     ),
     Preset(
         "otsuki",
         "Otsuki et al. 2024 and its published code",
         _otsuki,
-        COMMON,
+        GATED,
         {"epsilon": 1e-5, "stabilizer": "unsigned", "maxpool": "avg2"},
         split="ratio",
         start="probability",
     ),
-    Preset("landt-hayen", "Landt-Hayen et al. 2022", _landt_hayen, ("bn", "split", "maxpool")),
-    Preset("captum-epsilon", "captum LRP, EpsilonRule", _epsilon, COMMON, CAPTUM),
-    Preset("captum-gamma", "captum LRP, GammaRule", _captum_gamma, (*COMMON, "gamma"), CAPTUM),
     Preset(
-        "captum-alpha1-beta0",
-        "captum LRP, Alpha1_Beta0_Rule",
-        _captum_alpha1_beta0,
-        COMMON,
-        CAPTUM,
+        "landt-hayen",
+        "Landt-Hayen et al. 2022",
+        _landt_hayen,
+        ("bn", "split", "maxpool", "gates", "cell"),
     ),
+    Preset(
+        "attnlrp",
+        "Achtibat et al. 2024, conventions of LXT",
+        attnlrp,
+        (*COMMON, "gamma"),
+        {"stabilizer": "unsigned", "gamma": 0.0, "gates": "half"},
+    ),
+    Preset(
+        "cp-lrp",
+        "Ali et al. 2022, conventions of LXT",
+        cp_lrp,
+        (*COMMON, "gamma"),
+        {"stabilizer": "unsigned", "gamma": 0.0},
+    ),
+    *PEERS,
     Preset("gradient", "Simonyan et al. 2014", _gradient, FAMILY, split="copy", start="one"),
     Preset(
         "gradient-x-input",
@@ -278,10 +278,15 @@ PRESETS: tuple[Preset, ...] = (
 )
 """Every preset but `auto`, which picks one of them from the graph."""
 
-AUTO_SOURCE = "picked from the graph: convolutions: epsilon-plus, else epsilon; split ratio"
+AUTO_SOURCE = (
+    "picked from the graph: attention: attnlrp; convolutions: epsilon-plus; else epsilon; "
+    "split ratio"
+)
 
 
 def auto_choice(kinds: Mapping[Site, Kind]) -> str:
     """The preset that `auto` picks for a graph."""
+    if has_attention(kinds):
+        return "attnlrp"
     convolutions = any(site.op in CONVOLUTIONS for site in kinds)
     return "epsilon-plus" if convolutions else "epsilon"

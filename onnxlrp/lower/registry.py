@@ -7,8 +7,11 @@ from onnxlrp.lower.sketch import Seen, Sketch
 
 __all__ = ["LOWERINGS", "lower"]
 
-Lowering = Callable[[Sketch, Site], tuple[Seen, ...]]
-"""Emits the simpler operators and returns what the outputs of the site are, in order."""
+Lowering = Callable[[Sketch, Site], tuple[Seen, ...] | None]
+"""Emits the simpler operators and returns what the outputs of the site are, in order.
+
+None: the operator stays as it is.
+"""
 
 LOWERINGS: dict[str, Lowering] = {}
 """Operator type -> its lowering."""

@@ -110,8 +110,9 @@ def see_node(sketch: Sketch, site: Site, names: Sequence[str | None]) -> tuple[S
     if lowering is None and site.op not in OPS and has_function(site):
         lowering = expand
     try:
-        if lowering is not None:
-            return lowering(sketch, given)
+        found = lowering(sketch, given) if lowering is not None else None
+        if found is not None:
+            return found
         if any(isinstance(value, list) for value in seen):
             raise UnsupportedOp("it reads a sequence")
     except UnsupportedOp as error:

@@ -3,11 +3,10 @@
 import math
 from collections.abc import Callable
 
-from onnxlrp.errors import UnsupportedOp
 from onnxlrp.graph.graph import Value
 from onnxlrp.graph.tape import Tape
 from onnxlrp.graph.view import Site
-from onnxlrp.ops.kinds import Kind, Pointwise, Softmax
+from onnxlrp.ops.kinds import Kind, LinearMap, Maybe, Pointwise, Product, Softmax
 from onnxlrp.ops.registry import op
 
 Derivative = Callable[[Tape, Value, Value], Value]
@@ -108,12 +107,44 @@ def leaky_relu(site: Site) -> Pointwise:
 
 
 @op("PRelu")
-def prelu(site: Site) -> Pointwise:
-    """Forward: y = x, or slope x below zero. Derivative: 1 or slope; the slope is a gate."""
-    if site.is_live(1):
-        raise UnsupportedOp("its slope depends on the input")
-    slope = site.required(1)
-    return _pointwise(site, lambda t, x, y: _below_zero(t, x, t.at(slope), 1.0))
+def prelu(site: Site) -> Kind:
+    """Forward: y = x, or slope x below zero; the slope is a gate.
+
+    Adjoint: r, or r slope below zero; to the slope r min(x, 0).
+    """
+    x, slope, y = site.required(0), site.required(1), site.output
+
+    def factor(t: Tape) -> Value:
+        return _below_zero(t, t.at(x), t.at(slope), 1.0)
+
+    def below(t: Tape) -> Value:
+        return t.op("Min", t.at(x), 0.0)
+
+    def scale(t: Tape, value: Value, w: Maybe) -> Value:
+        return t.op("Mul", value, w)
+
+    if not site.is_live(1):
+        return Pointwise(operands=(x,), output=y, derivative=factor)
+    if not site.is_live(0):
+        return LinearMap(
+            operands=(slope,),
+            output=y,
+            broadcasts=True,
+            weight=below,
+            bias=lambda t: t.op("Max", t.at(x), 0.0),
+            forward=scale,
+            adjoint=scale,
+        )
+    return Product(
+        operands=(x, slope),
+        output=y,
+        broadcasts=True,
+        gates=(False, True),
+        adjoints=(
+            lambda t, r: t.op("Mul", r, factor(t)),
+            lambda t, r: t.op("Mul", r, below(t)),
+        ),
+    )
 
 
 @op("Elu")

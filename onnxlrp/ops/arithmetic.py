@@ -1,10 +1,9 @@
 """Sums, products and powers, element by element."""
 
-from onnxlrp.errors import UnsupportedOp
 from onnxlrp.graph.graph import Value
 from onnxlrp.graph.tape import Tape
 from onnxlrp.graph.view import Site
-from onnxlrp.ops.kinds import Kind, LinearMap, Maybe, Pointwise, Product, Sum, Thunk
+from onnxlrp.ops.kinds import Kind, LinearMap, Maybe, Pointwise, Product, Stop, Sum, Thunk
 from onnxlrp.ops.registry import op
 
 
@@ -130,13 +129,41 @@ def neg(site: Site) -> Kind:
 
 @op("Pow")
 def power(site: Site) -> Kind:
-    """Forward: y = x^p with a constant exponent. Derivative: p x^(p-1)."""
-    if site.is_live(1):
-        raise UnsupportedOp("its exponent depends on the input")
-    x, p = site.required(0), site.required(1)
+    """Forward: y = x^p; p is a gate. Derivative: p x^(p-1), and y log x, 0 where x <= 0."""
+    x, p, y = site.required(0), site.required(1), site.output
 
-    def derivative(t: Tape) -> Value:
-        exponent = t.op("Cast", p, to=1)
+    def base(t: Tape) -> Value:
+        exponent = t.at(p) if site.is_live(1) else t.op("Cast", t.at(p), to=1)
         return t.op("Mul", exponent, t.op("Pow", t.at(x), t.op("Sub", exponent, 1.0)))
 
-    return Pointwise(operands=(x,), output=site.output, broadcasts=True, derivative=derivative)
+    def logarithm(t: Tape) -> Value:
+        above = t.op("Greater", t.at(x), 0.0)
+        log = t.op("Log", t.op("Where", above, t.at(x), 1.0))
+        return t.op("Mul", t.at(y), log)
+
+    if site.is_live(0) and site.is_live(1):
+        return Product(
+            operands=(x, p),
+            output=y,
+            broadcasts=True,
+            gates=(False, True),
+            adjoints=(
+                lambda t, r: t.op("Mul", r, base(t)),
+                lambda t, r: t.op("Mul", r, logarithm(t)),
+            ),
+        )
+    operand, derivative = (x, base) if site.is_live(0) else (p, logarithm)
+    return Pointwise(operands=(operand,), output=y, broadcasts=True, derivative=derivative)
+
+
+@op("Mod")
+def mod(site: Site) -> Kind:
+    """Forward: y = a - b n, n the integer quotient; b is a stop. Derivative: 1 in a."""
+    if not site.is_live(0):
+        return Stop(output=site.output)
+    return Pointwise(
+        operands=(site.required(0),),
+        output=site.output,
+        broadcasts=True,
+        derivative=lambda t: t.scalar(1.0),
+    )

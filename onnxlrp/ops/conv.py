@@ -22,7 +22,7 @@ def conv(site: Site) -> LinearMap:
     `ConvTranspose` without pads that is cut to the size of x.
     """
     x, w = _operands(site)
-    window = window_of(site, _kernel(site, w))
+    window = window_of(site, kernel_of(site, w))
     group = site.integer("group", 1)
 
     def forward(t: Tape, x: Value, w: Maybe) -> Value:
@@ -53,7 +53,7 @@ def conv_transpose(site: Site) -> LinearMap:
     Adjoint: that convolution, cut to the size of x.
     """
     x, w = _operands(site)
-    window = _transposed_window(site, window_of(site, _kernel(site, w)))
+    window = _transposed_window(site, window_of(site, kernel_of(site, w)))
     group = site.integer("group", 1)
 
     def forward(t: Tape, x: Value, w: Maybe) -> Value:
@@ -78,12 +78,12 @@ def conv_transpose(site: Site) -> LinearMap:
     )
 
 
-def channel_bias(site: Site, rank: int) -> Thunk | None:
+def channel_bias(site: Site, rank: int, index: int = 2) -> Thunk | None:
     """The bias `[C]` as `[C, 1, ...]`; None where it is absent or zero."""
-    bias = site.input(2)
+    bias = site.input(index)
     if bias is None:
         return None
-    if site.is_live(2):
+    if site.is_live(index):
         raise UnsupportedOp("its bias depends on the input")
     if bias.is_zero:
         return None
@@ -96,7 +96,8 @@ def _operands(site: Site) -> tuple[Value, Value]:
     return site.required(0), site.required(1)
 
 
-def _kernel(site: Site, w: Value) -> list[int]:
+def kernel_of(site: Site, w: Value) -> list[int]:
+    """The sizes of the kernel, stated or those of the weight."""
     stated = site.integers("kernel_shape")
     if stated:
         return stated

@@ -1,10 +1,12 @@
-"""Matrix products."""
+"""Matrix products and determinants."""
+
+import numpy as np
 
 from onnxlrp.errors import UnsupportedOp
 from onnxlrp.graph.graph import Dim, Value
 from onnxlrp.graph.tape import Tape
 from onnxlrp.graph.view import Site
-from onnxlrp.ops.kinds import Kind, LinearMap, Maybe, Product, Thunk
+from onnxlrp.ops.kinds import Kind, LinearMap, Maybe, Norm, Product, Thunk
 from onnxlrp.ops.registry import op
 
 
@@ -204,3 +206,40 @@ def _summed(t: Tape, result: Value, operand: Value, other: Value) -> Value:
 def _may_differ(own: Dim, dim: Dim) -> bool:
     """Whether a symbolic axis may be 1 where that of the other factor is not."""
     return not isinstance(own, int) and dim != 1 and (own is None or own != dim)
+
+
+@op("Det")
+def det(site: Site) -> Norm:
+    """Determinant of n x n matrices, n known.
+
+    Forward: y = det X = sum_j x_ij c_ij for every row i, c_ij the cofactor.
+    Derivative: c_ij r. Under LRP x_ij takes x_ij c_ij / (n y) of r.
+    """
+    x = site.required(0)
+    size = x.shape[-1] if x.shape else None
+    if not isinstance(size, int):
+        raise UnsupportedOp("the size of its matrices is not known")
+
+    def derivative(t: Tape, r: Value) -> Value:
+        column = t.op("Unsqueeze", r, [-2, -1])
+        return t.op("Mul", column, _cofactors(t, t.at(x), x.rank or 2, size))
+
+    return Norm(
+        operands=(x,),
+        output=site.output,
+        frozen=lambda t, r: t.op("Div", derivative(t, r), float(size)),
+        derivative=derivative,
+    )
+
+
+def _cofactors(t: Tape, x: Value, rank: int, size: int) -> Value:
+    """The signed determinants of all minors: `[..., n, n]`."""
+    if size == 1:
+        return t.scalar(1.0)
+    others = np.array([[j for j in range(size) if j != i] for i in range(size)], dtype=np.int64)
+    columns = t.op("Gather", x, others, axis=rank - 1)
+    minors = t.op("Gather", columns, others, axis=rank - 2)
+    lead = list(range(rank - 2))
+    turned = t.op("Transpose", minors, perm=[*lead, *(rank - 2 + i for i in (0, 2, 1, 3))])
+    signs = (-1.0) ** np.add.outer(np.arange(size), np.arange(size))
+    return t.op("Mul", t.op("Det", turned), signs.astype(np.float32))

@@ -114,10 +114,12 @@ class Product(Kind):
     Attributes:
         adjoints: For each operand the vector-Jacobian product.
         gates: For each operand whether it only scales the other one.
+        switch: Index of the factor that a sigmoid or a softmax keeps in (0, 1); None: neither.
     """
 
     adjoints: tuple[Adjoint, ...]
     gates: tuple[bool, ...]
+    switch: int | None = None
 
     def gradient(self, t: Tape, r: Relevance) -> Relevance:
         """The product rule."""

@@ -7,7 +7,7 @@ from onnxlrp.errors import UnsupportedOp
 from onnxlrp.graph.graph import Value
 from onnxlrp.graph.view import Site, View
 from onnxlrp.ops.bodies import BODIED, describe_bodies
-from onnxlrp.ops.kinds import Kind, Stop, Unsupported
+from onnxlrp.ops.kinds import Kind, Move, Stop, Unsupported
 from onnxlrp.ops.registry import describe, unsupported
 
 __all__ = ["kinds_of"]
@@ -48,7 +48,7 @@ def _described(
     """The kind of a site and its live outputs."""
     if site.name in stops:
         return Stop(output=site.output), ()
-    if site.op in BODIED:
+    if site.op in BODIED and site.bodies:
         try:
             return describe_bodies(site, live, lambda view, given: _walk(view, given, stops))
         except UnsupportedOp as error:
@@ -57,4 +57,6 @@ def _described(
         kind = describe(site)
     if isinstance(kind, Stop):
         return kind, ()
-    return kind, tuple(v for v in site.results if v.is_float or isinstance(kind, Unsupported))
+    floats = any(value.is_float for value in kind.operands) and not site.integer("token_ids")
+    every = isinstance(kind, Unsupported) or (isinstance(kind, Move) and not floats)
+    return kind, tuple(value for value in site.results if every or value.is_float)

@@ -7,7 +7,11 @@ from onnxlrp.graph.graph import Value
 from onnxlrp.graph.tape import Tape
 from onnxlrp.graph.view import Site
 from onnxlrp.ops.kinds import Kind, Move, Relevance, Stop, some
+from onnxlrp.ops.positions import scatter
 from onnxlrp.ops.registry import op
+
+BOOL = 9
+"""Number of the boolean type."""
 
 
 def _move(site: Site, adjoint: Callable[[Tape, Value], Value]) -> Move:
@@ -19,35 +23,30 @@ def _move(site: Site, adjoint: Callable[[Tape, Value], Value]) -> Move:
     )
 
 
-def scatter(t: Tape, r: Value, x: Value, move: Callable[[Value], Value]) -> Value:
-    """The adjoint of any move: apply it to the positions of x, then add r at these positions."""
-    shape = t.shape(x)
-    count = t.op("ReduceProd", shape, keepdims=0)
-    positions = t.op("Range", t.constant_int(0), count, t.constant_int(1))
-    moved = move(t.op("Reshape", positions, shape))
-    zeros = t.op("Expand", 0.0, t.op("Reshape", count, [1]))
-    flat = t.op(
-        "ScatterElements",
-        zeros,
-        t.op("Reshape", moved, [-1]),
-        t.op("Reshape", r, [-1]),
-        axis=0,
-        reduction="add",
-    )
-    return t.op("Reshape", flat, shape)
-
-
-@op("Identity", "Dropout")
+@op("Identity")
 def identity(site: Site) -> Move:
     """Forward: y = x. Adjoint: r."""
     return _move(site, lambda t, r: r)
 
 
+@op("Dropout")
+def dropout(site: Site) -> Move:
+    """Forward: y = x, outside of training. Adjoint: r."""
+    training = site.input(2)
+    if training is not None and (training.constant is None or training.constant.any()):
+        raise UnsupportedOp("training_mode may be true; export the model in evaluation mode")
+    return _move(site, lambda t, r: r)
+
+
 @op("Cast", "CastLike")
 def cast(site: Site) -> Kind:
-    """Forward: y = x in another type. Adjoint: r; to an integer or boolean nothing flows."""
-    if not site.output.is_float:
-        return Stop(output=site.output)
+    """Forward: y = x in another type. Adjoint: r.
+
+    To integers nothing flows, but for token ids, which stay what they are.
+    """
+    x, y = site.required(0), site.output
+    if not y.is_float and not site.integer("token_ids") and (x.is_float or y.dtype == BOOL):
+        return Stop(output=y)
     return _move(site, lambda t, r: r)
 
 
@@ -93,12 +92,10 @@ def gather(site: Site) -> Kind:
     """Forward: y = x[indices]. Adjoint: r added at the indices.
 
     Indices that depend on the input select rows of a table: their relevance is the sum of r
-    over the row, `[N, L]`.
+    over the row, `[N, L]`. Where the table depends on the input too, it takes all.
     """
     if not site.is_live(0):
         return _lookup(site)
-    if site.is_live(1):
-        raise UnsupportedOp("its indices depend on the input")
     indices = site.required(1)
     return _move(
         site,
@@ -115,7 +112,11 @@ def _lookup(site: Site) -> Kind:
     axis = site.integer("axis") % table.rank
     rank = indices.rank + table.rank - 1
     axes = [i for i in range(rank) if not axis <= i < axis + indices.rank]
-    return _move(site, lambda t, r: t.op("ReduceSum", r, axes, keepdims=0) if axes else r)
+    return Move(
+        operands=(indices,),
+        output=site.output,
+        adjoint=lambda t, r: (t.op("ReduceSum", some(r), axes, keepdims=0) if axes else some(r),),
+    )
 
 
 @op("Slice")

@@ -5,15 +5,35 @@ from onnxlrp.ops.kinds import Stop
 from onnxlrp.ops.registry import op
 
 STOPS = (
-    "And", "ArgMax", "ArgMin", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor",
-    "Ceil", "ConstantOfShape", "Equal", "EyeLike", "Floor", "Greater", "GreaterOrEqual", "IsInf",
-    "IsNaN", "Less", "LessOrEqual", "NonMaxSuppression", "NonZero", "Not", "Or", "Round", "Shape",
-    "Sign", "Size", "Xor",
+    "And", "ArgMax", "ArgMin", "BitCast", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr",
+    "BitwiseXor", "Ceil", "ConstantOfShape", "Equal", "EyeLike", "Floor", "Greater",
+    "GreaterOrEqual", "Hardmax", "IsInf", "IsNaN", "Less", "LessOrEqual", "NonMaxSuppression",
+    "NonZero", "Not", "Or", "RegexFullMatch", "Round", "Shape", "Sign", "Size", "StringConcat",
+    "StringNormalizer", "StringSplit", "Xor",
 )  # fmt: skip
-"""Integer, boolean or piecewise constant outputs: their derivative is zero almost everywhere."""
+"""Integer, boolean, text or piecewise constant outputs: their derivative is zero almost
+everywhere."""
+
+RANDOM = ("Bernoulli", "Multinomial", "RandomNormalLike", "RandomUniformLike")
+"""Generators: what they read sets a shape or a probability, and the numbers drawn do not move."""
+
+LEARNED = ("Binarizer", "CategoryMapper", "LabelEncoder", "ZipMap")
+"""Operators of `ai.onnx.ml` with labels, maps or piecewise constant numbers as outputs."""
 
 
 @op(*STOPS)
 def stop(site: Site) -> Stop:
-    """Forward: an integer, boolean or piecewise constant function of the input."""
+    """Forward: an integer, boolean, text or piecewise constant function of the input."""
+    return Stop(output=site.output)
+
+
+@op(*RANDOM)
+def random(site: Site) -> Stop:
+    """Forward: random numbers; their derivative is zero."""
+    return Stop(output=site.output)
+
+
+@op(*(f"ai.onnx.ml.{name}" for name in LEARNED))
+def learned(site: Site) -> Stop:
+    """Forward: a label, a map from labels, or a piecewise constant number."""
     return Stop(output=site.output)

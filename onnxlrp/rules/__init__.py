@@ -1,8 +1,9 @@
 """Says how relevance is shared out over one kind of map."""
 
+from onnxlrp.rules.absolute import Absolute, AbsoluteBias
 from onnxlrp.rules.base import AnyRule, Rule, Stabilizer
 from onnxlrp.rules.inputs import Flat, WSquare, ZBox, ZPlusFlat
-from onnxlrp.rules.linear import AlphaBeta, Epsilon, Gamma
+from onnxlrp.rules.linear import AlphaBeta, Epsilon, Gamma, MeanEpsilon
 from onnxlrp.rules.passing import (
     Average,
     Deconvnet,
@@ -14,18 +15,13 @@ from onnxlrp.rules.passing import (
     Taylor,
     WinnerTakesAll,
 )
-from onnxlrp.rules.splits import (
-    Branch,
-    Coef,
-    Proportional,
-    Ratio,
-    SignalOnly,
-    Skip,
-    Symmetric,
-    Uniform,
-)
+from onnxlrp.rules.products import SignalOnly, Uniform
+from onnxlrp.rules.splits import Branch, Coef, Proportional, Ratio, Skip, Symmetric
+from onnxlrp.rules.totals import Rescaled
 
 RULES: tuple[type[Rule], ...] = (  # type: ignore[type-arg]
+    Absolute,
+    AbsoluteBias,
     AlphaBeta,
     Average,
     Branch,
@@ -37,10 +33,12 @@ RULES: tuple[type[Rule], ...] = (  # type: ignore[type-arg]
     Gamma,
     Gradient,
     GuidedBackprop,
+    MeanEpsilon,
     Moved,
     Pass,
     Proportional,
     Ratio,
+    Rescaled,
     SignalOnly,
     Skip,
     Symmetric,
@@ -54,6 +52,8 @@ RULES: tuple[type[Rule], ...] = (  # type: ignore[type-arg]
 
 __all__ = [
     "RULES",
+    "Absolute",
+    "AbsoluteBias",
     "AlphaBeta",
     "AnyRule",
     "Average",
@@ -66,10 +66,12 @@ __all__ = [
     "Gamma",
     "Gradient",
     "GuidedBackprop",
+    "MeanEpsilon",
     "Moved",
     "Pass",
     "Proportional",
     "Ratio",
+    "Rescaled",
     "Rule",
     "SignalOnly",
     "Skip",

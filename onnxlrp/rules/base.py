@@ -45,7 +45,7 @@ AnyRule = Rule[Kind]
 HUGE = 1e30
 """Stands for infinity; relevance divided by it is nothing, and yet a normal number."""
 
-MODES = ("signed", "unsigned", "clip", "zero-only")
+MODES = ("signed", "unsigned", "clip", "zero-only", "unsigned-dead")
 BIASES = ("positive", "raw", "both", "none")
 NEGATIVE_INPUTS = ("split", "ignore")
 
@@ -63,7 +63,8 @@ class Stabilizer:
     Attributes:
         epsilon: Size; not negative. Without any (LRP-0) an output of 0 gives nothing: it is dead.
         mode: `signed`: z + epsilon s(z). `unsigned`: z + epsilon. `clip`: s(z) max(|z|, epsilon).
-            `zero-only`: epsilon where z is 0, else z.
+            `zero-only`: epsilon where z is 0, else z. `unsigned-dead`: as `unsigned`, but an
+            output of 0 gives nothing.
         rms: Adds this share of the root mean square of z over the sample to epsilon.
     """
 
@@ -82,10 +83,8 @@ class Stabilizer:
 
     def apply(self, t: Tape, z: Value, sign: int = 0) -> Value:
         """Return the stabilised z; `sign` is that of z where it is known (+1, -1), else 0."""
-        if self.epsilon == self.rms == 0:
-            return t.op("Where", t.op("Equal", z, 0.0), HUGE, z)
-        if self.mode == "zero-only":
-            return t.op("Where", t.op("Equal", z, 0.0), self.epsilon, z)
+        if self.epsilon == self.rms == 0 or self.mode in {"zero-only", "unsigned-dead"}:
+            return self._where_zero(t, z)
         size = self._size(t, z)
         if self.mode == "clip":
             return self._clip(t, z, size, sign)
@@ -94,6 +93,12 @@ class Stabilizer:
         if sign < 0:
             return t.op("Sub", z, size)
         return t.op("Add", z, _signed(t, z, size))
+
+    def _where_zero(self, t: Tape, z: Value) -> Value:
+        """The modes that treat an output of exactly 0 by itself."""
+        dead = self.epsilon == self.rms == 0 or self.mode == "unsigned-dead"
+        rest = t.op("Add", z, self._size(t, z)) if dead and self.epsilon + self.rms else z
+        return t.op("Where", t.op("Equal", z, 0.0), HUGE if dead else self.epsilon, rest)
 
     def _size(self, t: Tape, z: Value) -> Value:
         if not self.rms:
@@ -138,11 +143,16 @@ def quotient(
     s = t.op("Div", r, stable)
 
     def kept(dead: bool) -> Value:
-        empty, lost = t.op("Equal", z, 0.0), t.op("Mul", s, t.op("Sub", stable, z))
+        empty, lost = t.op("Equal", z, 0.0), _lost(t, s, t.op("Sub", stable, z))
         return t.op("Where", empty, lost, 0.0) if dead else t.op("Where", empty, 0.0, lost)
 
     if bias is not None:
-        t.absorb("bias", lambda: t.op("Mul", s, bias))
+        t.absorb("bias", lambda: _lost(t, s, bias))
     t.absorb("stabilizer", lambda: kept(dead=False))
     t.absorb("dead", lambda: kept(dead=True))
     return s
+
+
+def _lost(t: Tape, s: Value, part: Value) -> Value:
+    """S times a part of the denominator; 0 where no relevance came, though the part be infinite."""
+    return t.op("Where", t.op("Equal", s, 0.0), 0.0, t.op("Mul", s, part))

@@ -34,12 +34,15 @@ class ZBox(Rule[LinearMap]):
     Attributes:
         low: Lower bound, one number or one per channel; below high.
         high: Upper bound.
+        own: Whether the bounds are the smallest and the largest element of the sample itself,
+            instead (Chefer et al. 2021).
         stabilizer: Size and form of epsilon.
     """
 
     fits: ClassVar[tuple[type[Kind], ...]] = (LinearMap,)
     low: Bound = -3.0
     high: Bound = 3.0
+    own: bool = False
     stabilizer: Stabilizer = field(default_factory=Stabilizer)
 
     def __post_init__(self) -> None:
@@ -49,9 +52,14 @@ class ZBox(Rule[LinearMap]):
     def propagate(self, t: Tape, m: LinearMap, r: Relevance) -> Relevance:
         """See the class."""
         both, up, down = signed_weights(t, m)
-        pairs: list[Pair] = [(t.at(m.operand), weight_of(t, m)), (_bound(t, self.low, m), up)]
+        low, high = (
+            (_extreme(t, m, "ReduceMin"), _extreme(t, m, "ReduceMax"))
+            if self.own
+            else (_bound(t, self.low, m), _bound(t, self.high, m))
+        )
+        pairs: list[Pair] = [(t.at(m.operand), weight_of(t, m)), (low, up)]
         if both:
-            pairs.append((_bound(t, self.high, m), down))
+            pairs.append((high, down))
         return (share(t, m, some(r), pairs, self.stabilizer),)
 
 
@@ -61,6 +69,16 @@ def _bound(t: Tape, bound: Bound, m: LinearMap) -> Value:
     if array.ndim:
         array = array.reshape(-1, *[1] * ((m.operand.rank or 2) - 2))
     return like_operand(t, t.constant(array), m)
+
+
+def _extreme(t: Tape, m: LinearMap, reduction: str) -> Value:
+    """The negative of the smallest or largest element of each sample, in the shape of x."""
+    x = m.operand
+    if x.shape is None or not t.has_batch(x):
+        found = t.op(reduction, t.at(x), keepdims=1)
+    else:
+        found = t.op(reduction, t.at(x), list(range(1, len(x.shape))), keepdims=1)
+    return t.op("Expand", t.op("Neg", found), t.shape(x))
 
 
 def _input_free(

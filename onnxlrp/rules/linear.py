@@ -9,7 +9,7 @@ from onnxlrp.graph.tape import Tape
 from onnxlrp.ops.kinds import Kind, LinearMap, Maybe, Relevance, some
 from onnxlrp.rules.base import BIASES, NEGATIVE_INPUTS, Rule, Stabilizer, choice, quotient
 
-__all__ = ["AlphaBeta", "Epsilon", "Gamma"]
+__all__ = ["AlphaBeta", "Epsilon", "Gamma", "MeanEpsilon"]
 
 Pair = tuple[Maybe, Maybe]
 """An input and a weight; their product are contributions. A missing input is all ones."""
@@ -162,6 +162,29 @@ class Epsilon(Rule[LinearMap]):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MeanEpsilon(Rule[LinearMap]):
+    """Epsilon for a mean over an axis, with epsilon added to the sum instead of the mean.
+
+    R_in = x r / stabilised sum x. Conserves but for the stabiliser.
+    Source: LXT, the mean of Achtibat et al. 2024.
+
+    Attributes:
+        stabilizer: Size and form of epsilon.
+    """
+
+    fits: ClassVar[tuple[type[Kind], ...]] = (LinearMap,)
+    stabilizer: Stabilizer = field(default_factory=Stabilizer)
+
+    def propagate(self, t: Tape, m: LinearMap, r: Relevance) -> Relevance:
+        """See the class."""
+        x, y = t.at(m.operand), t.at(m.output)
+        sizes = [t.op("Cast", t.op("Size", value), to=1) for value in (x, y)]
+        count = t.op("Div", *sizes)
+        s = quotient(t, some(r), t.op("Mul", y, count), self.stabilizer)
+        return (t.op("Mul", x, m.adjoint(t, t.op("Mul", s, count), weight_of(t, m))),)
+
+
+@dataclass(frozen=True, kw_only=True)
 class AlphaBeta(Rule[LinearMap]):
     """Shares alpha r among the positive and -beta r among the negative contributions.
 
@@ -176,6 +199,8 @@ class AlphaBeta(Rule[LinearMap]):
         bias: `positive`: b+ and b- in their denominators; `raw`: b in the first; `both`; `none`.
         negative_input: `split`: signs of products; `ignore`: signs of weights.
         follow: Share negative relevance among the negative contributions (for a signed score).
+        joint: Whether contributions of positive and of negative inputs have one denominator; if
+            not, each side shares all of r (Chefer et al. 2021; the surplus is column `rule`).
     """
 
     fits: ClassVar[tuple[type[Kind], ...]] = (LinearMap,)
@@ -185,6 +210,7 @@ class AlphaBeta(Rule[LinearMap]):
     bias: str = "positive"
     negative_input: str = "split"
     follow: bool = False
+    joint: bool = True
 
     def __post_init__(self) -> None:
         choice("bias", self.bias, BIASES)
@@ -214,7 +240,12 @@ class AlphaBeta(Rule[LinearMap]):
         bias = signed_bias(t, bias_of(t, m), self.bias, positive=positive)
         known = (split or t.signs.nonnegative(m.operand)) and self.bias in {"positive", "none"}
         sign = (1 if positive else -1) if known else 0
-        return share(t, m, r, pairs, self.stabilizer, bias=bias, sign=sign)
+        if self.joint or len(pairs) < 2:
+            return share(t, m, r, pairs, self.stabilizer, bias=bias, sign=sign)
+        t.absorb("rule", lambda: t.op("Neg", r))
+        return t.total(
+            [share(t, m, r, [pair], self.stabilizer, bias=bias, sign=sign) for pair in pairs]
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

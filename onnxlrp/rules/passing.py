@@ -21,7 +21,7 @@ from onnxlrp.ops.kinds import (
     Unsupported,
     some,
 )
-from onnxlrp.rules.base import Rule, Stabilizer, choice, quotient
+from onnxlrp.rules.base import HUGE, Rule, Stabilizer, choice, quotient
 from onnxlrp.rules.linear import like_operand, share, weight_of
 
 __all__ = [
@@ -142,22 +142,28 @@ class Frozen(Rule[Norm]):
 
 @dataclass(frozen=True, kw_only=True)
 class Taylor(Rule[Softmax]):
-    """First-order expansion of the softmax.
+    """First-order expansion of the softmax p, or of its logarithm l.
 
-    R_in = x (r - p sum r). Does not conserve. Source: Achtibat et al. 2024.
+    R_in = x (r - p sum r); of the logarithm x (q - p sum q), q = r / stabilised l. Logits of
+    -1e30 and below are masks: they count as 0. Does not conserve (column `rule`).
+    Source: Achtibat et al. 2024, proposition 3.1.
     """
 
     fits: ClassVar[tuple[type[Kind], ...]] = (Softmax,)
 
     def propagate(self, t: Tape, m: Softmax, r: Relevance) -> Relevance:
         """See the class."""
-        x, p, y = t.at(m.operands[0]), m.probabilities(t), some(r)
-        total = t.op("ReduceSum", y, [m.axis], keepdims=1)
-        result = t.op("Mul", x, t.op("Sub", y, t.op("Mul", p, total)))
+        p, y = m.probabilities(t), some(r)
+        logits = t.at(m.operands[0])
+        x = t.op("Where", t.op("Greater", logits, -HUGE), logits, 0.0)
+        q = quotient(t, y, t.at(m.output), Stabilizer()) if m.log else y
+        total = t.op("ReduceSum", q, [m.axis], keepdims=1)
+        result = t.op("Mul", x, t.op("Sub", q, t.op("Mul", p, total)))
 
         def lost() -> Value:
             mean = t.op("ReduceSum", t.op("Mul", x, p), [m.axis], keepdims=1)
-            return t.op("Mul", y, t.op("Add", t.op("Sub", 1.0, x), mean))
+            whole = t.at(m.output) if m.log else t.scalar(1.0)
+            return t.op("Mul", q, t.op("Add", t.op("Sub", whole, x), mean))
 
         t.absorb("rule", lost)
         return (result,)

@@ -1,16 +1,15 @@
-"""Splits of relevance at the sum or product of live values."""
+"""Splits of relevance at the sum of live values."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from onnxlrp.errors import RuleError
 from onnxlrp.graph.graph import Graph, Value
 from onnxlrp.graph.skips import skip_of
 from onnxlrp.graph.tape import Tape
-from onnxlrp.ops.kinds import Kind, Product, Relevance, Sum, some
+from onnxlrp.ops.kinds import Kind, Relevance, Sum, some
 from onnxlrp.rules.base import Rule, Stabilizer, quotient
 
-__all__ = ["Branch", "Coef", "Proportional", "Ratio", "SignalOnly", "Skip", "Symmetric", "Uniform"]
+__all__ = ["Branch", "Coef", "Proportional", "Ratio", "Skip", "Symmetric"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,50 +156,3 @@ def _coefficient(t: Tape, operand: Value) -> Value:
     if node is None or node.op != "Mul":
         return t.scalar(1.0)
     return next((v for v in node.sources if not v.variable), t.scalar(1.0))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Uniform(Rule[Product]):
-    """Gives half to each factor; all to the signal where the other one is a gate.
-
-    R_i = x_i A_i(r / (n y)), A_i the adjoint. Conserves where y is not 0.
-    Source: Achtibat et al. 2024, uniform rule.
-
-    Attributes:
-        stabilizer: Size and form of epsilon.
-    """
-
-    fits: ClassVar[tuple[type[Kind], ...]] = (Product,)
-    stabilizer: Stabilizer = field(default_factory=Stabilizer)
-
-    def propagate(self, t: Tape, m: Product, r: Relevance) -> Relevance:
-        """See the class."""
-        signals = m.gates.count(False)
-        if not signals:
-            raise RuleError(f"'{m.output.name}' is a product of gates only: no factor is a signal")
-        if m.broadcasts:
-            part = some(r) if signals == 1 else t.op("Div", some(r), float(signals))
-            return tuple(None if gate else part for gate in m.gates)
-        s = quotient(t, some(r), t.at(m.output), self.stabilizer)
-        s = t.op("Div", s, float(signals))
-        return tuple(
-            None if gate else t.op("Mul", t.at(x), adjoint(t, s))
-            for x, adjoint, gate in zip(m.operands, m.adjoints, m.gates, strict=True)
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class SignalOnly(Rule[Product]):
-    """Gives all to the first factor that is no gate.
-
-    R_signal = r. Conserves exactly. Source: Arras et al. 2019 (LRP-all).
-    """
-
-    fits: ClassVar[tuple[type[Kind], ...]] = (Product,)
-
-    def propagate(self, t: Tape, m: Product, r: Relevance) -> Relevance:
-        """See the class."""
-        index = m.gates.index(False)
-        s = quotient(t, some(r), t.at(m.output), Stabilizer())
-        part = t.op("Mul", t.at(m.operands[index]), m.adjoints[index](t, s))
-        return tuple(part if i == index else None for i in range(len(m.operands)))

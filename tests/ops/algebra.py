@@ -135,6 +135,22 @@ CONSTANT = (
     case("pow int", "y = Pow(x, p)", (2, 3), p=np.array(3, dtype=np.int64)),
     case("pow widens", "y = Pow(x, p)", (2, 3), p=TABLE, sample="positive", batch=False),
     case("pow broadcasts", "y = Pow(x, p)", (3,), p=TABLE, sample="positive", batch=False),
+    case("pow exponent", "y = Pow(w, x)", (2, 3), w=np.float32([[0.5, 2, 1.5]])),
+    case(
+        "pow exponent widens",
+        "y = Pow(w, x)",
+        (2, 1),
+        w=np.float32([0.5, 2, 0]),
+        sample="positive",
+    ),
+    *(
+        case(f"det {size}", "y = Det(x)", (2, size, size), fixed=("x1", "x2"))
+        for size in (1, 2, 3, 4)
+    ),
+    case("det batches", "y = Det(x)", (2, 3, 2, 2), fixed=("x2", "x3")),
+    case("det alone", "y = Det(x)", (3, 3), fixed=("x0", "x1"), batch=False),
+    case("mod", "y = Mod<fmod = 1>(x, w)", (2, 3), w=0.75, sample="apart"),
+    case("mod widens", "y = Mod<fmod = 1>(x, w)", (2, 1), w=np.float32([1, -1.5]), sample="apart"),
     linear("affine 7", "a = Mul(x, w) y = Add(a, v)", (2, 3), w=(3,), v=(1, 3), opset=7),
 )
 
@@ -155,7 +171,7 @@ LIVE = (
     ),
     *(
         pair(f"{op.lower()} live {name}", f"y = {op}(x, z)", x, z, batch=batch, sample="positive")
-        for op in ("Mul", "Div")
+        for op in ("Mul", "Div", "Pow")
         for name, x, z, batch in SHAPES
     ),
     pair("sub live turned", "y = Sub(x, z)", (3,), (2, 3), batch=False, linear=True),

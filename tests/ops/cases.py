@@ -5,6 +5,8 @@ from tests.ops.case import Case
 from tests.ops.functions import SOFTMAX, UNARY
 from tests.ops.moving import COPIES, JOINS, PADS, REDUCTIONS, RESHAPES, SLICES
 from tests.ops.norms import NORMALISED
+from tests.ops.routes import ROUTES
+from tests.ops.sampled import SAMPLED
 from tests.ops.scaling import BATCH_NORMS, BLOCKS, LP_POOLS, LRN, RESIZES
 from tests.ops.windows import AVERAGE_POOLS, CONVOLUTIONS, MAX_POOLS, TRANSPOSED
 
@@ -31,6 +33,8 @@ CASES: tuple[Case, ...] = (
     *UNARY,
     *SOFTMAX,
     *NORMALISED,
+    *ROUTES,
+    *SAMPLED,
 )
 
 NAMES = [case.name for case in CASES]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tests.ops.case import case
+from tests.ops.case import case, linear, pair
 
 PLAIN = {
     "apart": ("Relu", "HardSwish", "HardSigmoid", "ThresholdedRelu", "Shrink", "Abs", "LeakyRelu"),
@@ -44,6 +44,9 @@ UNARY = (
     case("prelu scalar", "y = PRelu(x, s)", (2, 3, 4), s=np.float32([0.3]), sample="apart"),
     case("prelu full", "y = PRelu(x, s)", (2, 3, 4), s=(3, 4), sample="apart"),
     case("prelu 7", "y = PRelu(x, s)", (2, 3, 4), s=(3, 1), sample="apart", opset=7),
+    pair("prelu live", "y = PRelu(x, z)", (2, 3, 4), (2, 3, 4), sample="apart"),
+    pair("prelu live channel", "y = PRelu(x, z)", (2, 3, 4), (3, 1), sample="apart", batch=False),
+    linear("prelu slope", "y = PRelu(w, x)", (2, 1), w=(2, 3), batch=False),
     case("clip", "y = Clip(x, l, h)", (2, 3, 4), l=-0.5, h=1.0, sample="apart"),
     case("clip low", "y = Clip(x, l)", (2, 3, 4), l=-0.5, sample="apart"),
     case("clip high", "y = Clip(x, , h)", (2, 3, 4), h=0.5, sample="apart"),

@@ -153,6 +153,10 @@ def _reductions():
         ("ReduceMin", case, "apart"),
         ("ReduceL1", case, "apart"),
         ("ReduceL2", case, "apart"),
+        ("ReduceSumSquare", case, "normal"),
+        ("ReduceLogSum", case, "above"),
+        ("ReduceLogSumExp", case, "normal"),
+        ("ReduceProd", case, "positive"),
     ):
         for name, axes in AXES.items():
             for keep in (0, 1):
@@ -165,8 +169,30 @@ def _reductions():
                     batch=name not in {"batch", "all"},
                     **({"a": axes} if axes else {}),
                 )
+        for keep in (0, 1):
+            yield make(
+                f"{op} run time {keep}",
+                f"n = Size(x) a = Sub(n, o) s = {op}<keepdims = {keep}>(x, a) y = Reshape(s, t)",
+                (2, 3, 2),
+                sample=sample,
+                batch=False,
+                o=[10, 11],
+                t=[-1, 1],
+            )
         yield make(f"{op} noop", f"y = {op}<noop_with_empty_axes = 1>(x)", (2, 3), sample=sample)
         yield make(f"{op} 11", f"y = {op}<axes = [1]>(x)", (2, 3), sample=sample, opset=11)
 
 
-REDUCTIONS = tuple(_reductions())
+ZEROS = np.float32([[1, 0, 2], [0, 1, 0]])
+
+REDUCTIONS = (
+    *_reductions(),
+    case(
+        "reduceprod zeros",
+        "m = Mul(x, w) y = ReduceProd(m, a)",
+        (2, 3),
+        w=ZEROS,
+        a=[1],
+        batch=False,
+    ),
+)

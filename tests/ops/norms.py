@@ -3,6 +3,7 @@
 import numpy as np
 
 from tests.ops.case import case, linear, pair
+from tests.ops.stated import stated
 
 NORMS = (
     *(
@@ -28,6 +29,41 @@ NORMS = (
     case(
         "instancenorm 7", "y = InstanceNormalization(x, s, b)", (2, 3, 5), s=(3,), b=(3,), opset=7
     ),
+    pair(
+        "layernorm live scale", "y = LayerNormalization(x, z, b)", (2, 5), (5,), b=(5,), batch=False
+    ),
+    pair(
+        "layernorm live scale rows", "y = LayerNormalization<axis = 1>(x, z)", (2, 3, 4), (2, 3, 4)
+    ),
+    case("rmsnorm", "y = RMSNormalization(x, s)", (2, 3, 4), s=(4,), opset=23),
+    case(
+        "rmsnorm 1",
+        "y = RMSNormalization<axis = 1, epsilon = 0.5>(x, s)",
+        (2, 3, 4),
+        s=(3, 4),
+        opset=23,
+    ),
+    pair("rmsnorm live scale", "y = RMSNormalization(x, z)", (2, 5), (2, 5), opset=23),
+    *(
+        stated(
+            f"groupnorm {name}",
+            f"y = GroupNormalization<num_groups = {groups}, epsilon = 0.01>(x, s, b)",
+            {"x": x},
+            {"y": tuple(f"x{axis}" for axis in range(len(x)))},
+            s=(x[1],),
+            b=(x[1],),
+            fixed=("x1",),
+        )
+        for name, groups, x in (
+            ("2", 2, (2, 4, 3, 2)),
+            ("1d", 3, (2, 6, 5)),
+            ("each", 4, (2, 4, 3)),
+            ("one", 1, (2, 2, 3)),
+        )
+    ),
+    case("mvn", "y = MeanVarianceNormalization<axes = [0, 2, 3]>(x)", (3, 2, 3, 2), batch=False),
+    case("mvn axes", "y = MeanVarianceNormalization<axes = [1, 2]>(x)", (2, 3, 4)),
+    case("mvn 9", "y = MeanVarianceNormalization<axes = [2]>(x)", (2, 3, 4), opset=9),
     *(
         case(
             f"lpnorm {p} {axis}",

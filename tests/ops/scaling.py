@@ -164,7 +164,101 @@ RESIZES = (
     linear("upsample 7", "y = Upsample<scales = [1.0, 1.0, 2.0, 2.0]>(x)", (2, 2, 3, 3), opset=7),
 )
 
+CROP = 'coordinate_transformation_mode = "tf_crop_and_resize"'
+REGION = np.float32([0, 0, 0.2, -0.3, 1, 1, 0.9, 1.2])
+
+CROPS = (
+    *(
+        linear(
+            f"resize crop {mode} {value} {by}",
+            f'y = Resize<mode = "{mode}", {CROP}, extrapolation_value = {value}>(x, r, {inputs})',
+            (2, 2, 4, 5),
+            r=REGION,
+            s=given,
+            fixed=("x0", "x1"),
+            batch=False,
+        )
+        for mode in ("nearest", "linear", "cubic")
+        for value in (0.0, 2.5)
+        for by, inputs, given in (("sizes", ", s", [2, 2, 3, 6]), ("scales", "s", UP))
+    ),
+    linear(
+        "resize crop axes",
+        f'y = Resize<mode = "linear", {CROP}, axes = [3, 2]>(x, r, , s)',
+        (2, 2, 4, 5),
+        r=np.float32([-0.1, 0.3, 0.8, 0.6]),
+        s=[3, 4],
+    ),
+)
+
+RUN_TIME = (
+    linear(
+        "resize sizes at run time",
+        "a = Shape<end = 2>(x) b = Shape<start = 2>(x) c = Mul(b, two) d = Sub(c, one) "
+        's = Concat<axis = 0>(a, d) h = Resize<mode = "linear">(x, , , s) y = Reshape(h, q)',
+        (2, 2, 3, 4),
+        two=[2],
+        one=[1],
+        q=[0, 0, 0, 0],
+        batch=False,
+    ),
+    linear(
+        "resize scales at run time",
+        "a = Shape<start = 2>(x) b = Cast<to = 1>(a) c = Div(five, b) s = Concat<axis = 0>(o, c) "
+        'h = Resize<mode = "linear">(x, , s) y = Reshape(h, q)',
+        (2, 2, 3, 4),
+        five=np.float32([5, 5]),
+        o=np.float32([1, 1]),
+        q=[0, 0, 0, 0],
+        batch=False,
+    ),
+    *(
+        _resize(
+            f"policy {policy} {mode}",
+            f'mode = "{mode}", axes = [2, 3], keep_aspect_ratio_policy = "{policy}"',
+            (2, 2, 3, 4),
+            sizes=[5, 9],
+        )
+        for policy in ("not_larger", "not_smaller")
+        for mode in ("nearest", "linear", "cubic")
+    ),
+    *(
+        _resize(
+            f"policy {policy} {coordinates}",
+            f'mode = "linear", axes = [2, 3], keep_aspect_ratio_policy = "{policy}", '
+            f'coordinate_transformation_mode = "{coordinates}"',
+            (2, 2, 7, 5),
+            sizes=sizes,
+        )
+        for policy, sizes in (("not_larger", [3, 4]), ("not_smaller", [2, 4]))
+        for coordinates in ("asymmetric", "pytorch_half_pixel", "align_corners")
+    ),
+    _resize(
+        "linear exclude antialias",
+        'mode = "cubic", antialias = 1, exclude_outside = 1',
+        (2, 2, 6, 5),
+        scales=DOWN,
+    ),
+    *(
+        linear(
+            f"center crop pad {name}",
+            f"y = CenterCropPad<axes = {axes}>(x, s)",
+            (2, 3, 5, 4),
+            s=shape,
+        )
+        for name, axes, shape in (
+            ("crop", [2, 3], [3, 2]),
+            ("odd crop", [3, 2], [3, 2]),
+            ("pad", [-2, -1], [8, 7]),
+            ("mixed", [1, 2, 3], [4, 2, 4]),
+        )
+    ),
+    linear("center crop pad all", "y = CenterCropPad(x, s)", (2, 5, 4), s=[3, 3, 6], batch=False),
+)
+
 BLOCKS = (
+    *CROPS,
+    *RUN_TIME,
     *(
         linear(
             f"depth to space {mode}",

@@ -186,6 +186,8 @@ def _avg(name: str, attributes: str, x: tuple[int, ...], **rest: object):
     return linear(f"avgpool {name}", f"y = AveragePool<{attributes}>(x)", x, **rest)
 
 
+DILATED = "kernel_shape = [2, 3], dilations = [2, 2], strides = [2, 1], pads = [1, 2, 1, 2]"
+
 MAX_POOLS = (
     _max("2", "kernel_shape = [2, 2], strides = [2, 2]", (2, 3, 4, 4)),
     _max("overlap", "kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1]", (2, 2, 6, 7)),
@@ -197,6 +199,11 @@ MAX_POOLS = (
         (2, 2, 6, 5),
     ),
     _max("dilations", "kernel_shape = [2, 2], dilations = [2, 3]", (2, 2, 5, 6)),
+    _max(
+        "dilations pads ceil",
+        f"{DILATED}, ceil_mode = 1",
+        (2, 2, 6, 7),
+    ),
     _max(
         "asymmetric pads",
         "kernel_shape = [3, 3], strides = [2, 1], pads = [0, 1, 2, 0]",
@@ -256,6 +263,21 @@ AVERAGE_POOLS = (
         "dilations pads",
         "kernel_shape = [2, 3], dilations = [2, 1], pads = [1, 1, 1, 1]",
         (2, 2, 5, 6),
+    ),
+    _avg(
+        "dilations ceil",
+        f"{DILATED}, ceil_mode = 1",
+        (2, 2, 6, 7),
+    ),
+    _avg(
+        "dilations include pad",
+        f"{DILATED}, count_include_pad = 1",
+        (2, 2, 6, 7),
+    ),
+    _avg(
+        "dilations ceil include pad",
+        f"{DILATED}, ceil_mode = 1, count_include_pad = 1",
+        (2, 2, 6, 7),
     ),
     _avg("gap", "kernel_shape = [2, 1], strides = [3, 2]", (2, 2, 8, 7)),
     _avg(

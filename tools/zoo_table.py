@@ -1,0 +1,270 @@
+"""Measures onnxlrp on the zoo that `tools/peers/export_zoo.py` wrote, as a table in Markdown.
+
+    python -m tools.zoo_table FOLDER [--only GLOB] [--write docs/zoo.md] [--findings FILE]
+
+For each file of the manifest: node coverage by `onnxlrp.inspect`, then `onnxlrp.compile` with the
+composite `auto`, then, with ONNX Runtime, the graph on the inputs that lie beside the file: its
+outputs against those of the file itself, its relevance finite. An exception that is not an
+`onnxlrp.Error` is a defect, as is an answer that does not come within a minute.
+"""
+
+import argparse
+import json
+import multiprocessing
+import sys
+import time
+import traceback
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatch
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import onnxlrp  # noqa: E402
+
+SECONDS = 60
+HEAD = ("model", "exporter", "opset", "nodes", "coverage", "without a rule", "result", "compile, s")
+
+Entry = dict[str, Any]
+
+
+@dataclass(kw_only=True)
+class Result:
+    """What was found about one file.
+
+    Attributes:
+        file: Its name.
+        coverage: Share of the nodes on the path that have a rule; negative where it is unknown.
+        lacking: How often each operator without a rule occurs.
+        reasons: Why, for each of them.
+        seconds: How long `compile` took.
+        outcome: `explained`, `compiled` (not run), `refused`, `wrong` or `defect`.
+        text: The refusal, or what is wrong.
+        trace: The traceback of a defect.
+    """
+
+    file: str
+    coverage: float = -1.0
+    lacking: dict[str, int] = field(default_factory=dict)
+    reasons: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    outcome: str = "defect"
+    text: str = ""
+    trace: str = ""
+
+
+def measure(folder: Path, file: str) -> Result:
+    """Measure one file in a process of its own."""
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+    context = multiprocessing.get_context("fork")
+    worker = context.Process(target=_work, args=(folder / file, theirs))
+    worker.start()
+    theirs.close()
+    try:
+        found = Result(**ours.recv()) if ours.poll(SECONDS) else _lost(file, "no answer in a minute")
+    except EOFError:
+        found = _lost(file, "the process ended without an answer")
+    worker.kill()
+    worker.join()
+    return found
+
+
+def _lost(file: str, text: str) -> Result:
+    return Result(file=file, text=text, trace=text)
+
+
+def _work(path: Path, answer: Connection) -> None:
+    result = Result(file=path.name)
+    try:
+        _inspect(path, result)
+        graph = _compile(path, result)
+        _run(graph, path, result)
+    except onnxlrp.Error as error:
+        result.outcome, result.text = "refused", f"{type(error).__name__}: {_line(error)}"
+    except Exception as error:  # noqa: BLE001 - whatever else comes is a defect, and is reported
+        result.text = f"{type(error).__name__}: {_line(error)}"
+        result.trace = traceback.format_exc()
+    answer.send(asdict(result))
+
+
+def _inspect(path: Path, result: Result) -> None:
+    report = onnxlrp.inspect(path)
+    result.coverage = report.coverage
+    result.lacking = dict(Counter(row.op for row in report.unsupported))
+    result.reasons = sorted({f"{row.op}: {_line(row.why)}" for row in report.unsupported})
+
+
+def _compile(path: Path, result: Result) -> onnxlrp.ExplanationGraph:
+    begin = time.perf_counter()
+    try:
+        return onnxlrp.compile(path, composite="auto")
+    finally:
+        result.seconds = time.perf_counter() - begin
+
+
+def _run(graph: onnxlrp.ExplanationGraph, path: Path, result: Result) -> None:
+    """Run both, unoptimised: equal outputs, finite relevance."""
+    import onnxruntime  # noqa: PLC0415 - an extra, and only in the forked process
+
+    beside = np.load(path.with_suffix(".npz"))
+    feeds = {key[3:]: beside[key] for key in beside.files if key.startswith("in/")}
+    wanted = {key[4:]: beside[key] for key in beside.files if key.startswith("out/")}
+    if not wanted:
+        result.outcome, result.text = "compiled", "the source does not run"
+        return
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = 1, 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        session = onnxruntime.InferenceSession(
+            graph.to_bytes(), options, providers=["CPUExecutionProvider"]
+        )
+        names = [value.name for value in session.get_outputs()]
+        found = dict(zip(names, session.run(None, feeds), strict=True))
+    except Exception as error:  # noqa: BLE001 - the runtime's errors have no common base
+        result.outcome, result.text = "wrong", f"does not run: {_line(error)}"
+        return
+    result.text = "; ".join(_wrong(found, wanted))
+    result.outcome = "wrong" if result.text else "explained"
+
+
+def _wrong(found: dict[str, Any], wanted: dict[str, Any]) -> Iterable[str]:
+    """Say what of the outputs is not as it must be."""
+    for name, value in wanted.items():
+        if not np.array_equal(found[name], value, equal_nan=value.dtype.kind == "f"):
+            far = np.abs(found[name].astype(float) - value.astype(float)).max()
+            yield f"output {name} differs by {far:.1e}"
+    for name, value in found.items():
+        if name.startswith("relevance/") and not np.isfinite(value).all():
+            yield f"{name} is not finite"
+        elif name.startswith("relevance/") and not value.any():
+            yield f"{name} is zero everywhere"
+
+
+def _line(error: object) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def table(entries: Sequence[Entry], results: dict[str, Result]) -> str:
+    """Return the page: a summary, one row per network and exporter, and what has no file."""
+    made = [entry for entry in entries if entry["file"] in results]
+    groups: dict[tuple[str, str], list[Entry]] = defaultdict(list)
+    for entry in made:
+        groups[entry["exporter"], entry["name"]].append(entry)
+    lines = ["# The zoo", "", *_summary(made, results), ""]
+    lines += [f"| {' | '.join(HEAD)} |", f"|{' --- |' * len(HEAD)}"]
+    lines += [_row(group, results) for _, group in sorted(groups.items())]
+    failed = [entry for entry in entries if entry["failed"]]
+    lines += ["", "## What the exporters refuse", ""]
+    lines += [f"- `{entry['file']}`: {_plain(entry['failed'])}" for entry in failed]
+    return "\n".join(lines) + "\n"
+
+
+def _summary(made: Sequence[Entry], results: dict[str, Result]) -> list[str]:
+    """One row per exporter: files, full coverage, outcomes."""
+    head = ("exporter", "files", "coverage 100 %", "explained", "compiled", "refused", "wrong",
+            "defect")  # fmt: skip
+    lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
+    for exporter in [*sorted({entry["exporter"] for entry in made}), "all"]:
+        found = [
+            results[entry["file"]] for entry in made if exporter in {"all", entry["exporter"]}
+        ]
+        full = sum(result.coverage == 1 for result in found)
+        states = Counter(result.outcome for result in found)
+        cells = (exporter, len(found), full, *(states[state] for state in head[3:]))
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return lines
+
+
+def _row(group: Sequence[Entry], results: dict[str, Result]) -> str:
+    """One row: the opsets of one network by one exporter, the worst of each measure."""
+    found = [results[entry["file"]] for entry in group]
+    sizes = [entry["nodes"] for entry in group]
+    lacking: Counter[str] = Counter()
+    for result in found:
+        lacking |= Counter(result.lacking)
+    coverage = min(result.coverage for result in found)
+    texts = sorted({result.text for result in found if not result.lacking and result.text})
+    ops = ", ".join(f"{op} ({count})" for op, count in lacking.most_common())
+    outcomes = Counter(result.outcome for result in found)
+    cells = (
+        group[0]["name"],
+        group[0]["exporter"],
+        ", ".join(map(str, sorted({entry["opset"] for entry in group}))),
+        f"{min(sizes)}-{max(sizes)}" if min(sizes) < max(sizes) else str(sizes[0]),
+        f"{100 * coverage:.1f} %" if coverage >= 0 else "",
+        ops or _plain("; ".join(texts)[:200]),
+        ", ".join(outcomes) + (" (as it must be)" if group[0]["expect"] == "refuse" else ""),
+        f"{max(result.seconds for result in found):.2f}",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _plain(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+def findings(results: dict[str, Result]) -> str:
+    """Return what stands in the way, most frequent first, and every defect with its trace."""
+    lines = [f"# Findings over {len(results)} files", "", "## Operators without a rule", ""]
+    where: dict[str, list[str]] = defaultdict(list)
+    for result in results.values():
+        for reason in result.reasons:
+            where[reason].append(result.file)
+    lines += _ranked(where)
+    for title, outcome in (("Refused", "refused"), ("Wrong", "wrong"), ("Defects", "defect")):
+        where = defaultdict(list)
+        for result in results.values():
+            if result.outcome == outcome and not (outcome == "refused" and result.lacking):
+                where[result.text].append(result.file)
+        note = " for another reason" if outcome == "refused" else ""
+        lines += ["", f"## {title}{note}", "", *_ranked(where)]
+    traces: dict[str, list[str]] = defaultdict(list)
+    for result in results.values():
+        if result.outcome == "defect":
+            traces[result.trace].append(result.file)
+    lines += ["", "## Tracebacks", ""]
+    for trace, files in sorted(traces.items(), key=lambda item: -len(item[1])):
+        lines += [f"{len(files)} x, {files[0]}", "", "```", trace.strip()[-1800:], "```", ""]
+    return "\n".join(lines) + "\n"
+
+
+def _ranked(where: dict[str, list[str]]) -> list[str]:
+    ranked = sorted(where.items(), key=lambda item: (-len(item[1]), item[0]))
+    return [f"- {len(files)} x {_plain(what)} - {', '.join(files[:3])}" for what, files in ranked]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure the files and print or write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--only", default="*", help="files that match this glob")
+    parser.add_argument("--write", type=Path, help="write the table here")
+    parser.add_argument("--findings", type=Path, help="write reasons and tracebacks here")
+    options = parser.parse_args(arguments)
+    entries = json.loads((options.folder / "manifest.json").read_text())
+    entries = [entry for entry in entries if fnmatch(entry["file"], options.only)]
+    results: dict[str, Result] = {}
+    for entry in entries:
+        if not entry["failed"]:
+            result = results[entry["file"]] = measure(options.folder, entry["file"])
+            print(f"{result.file:60} {result.outcome:9} {result.text[:100]}", file=sys.stderr)
+    made = table(entries, results)
+    if options.write:
+        options.write.write_text(made)
+    else:
+        print(made)
+    if options.findings:
+        options.findings.write_text(findings(results))
+    return int(any(result.outcome in {"defect", "wrong"} for result in results.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
