@@ -11,7 +11,7 @@ from onnxlrp.graph.graph import Dim, Value
 from onnxlrp.graph.tape import Tape
 from onnxlrp.graph.view import Site
 from onnxlrp.ledger import Ledger
-from onnxlrp.ops.kinds import Branch, Kind, Repeat, Stop, Unsupported
+from onnxlrp.ops.kinds import Branch, Kind, Move, Repeat, Stop, Unsupported
 from onnxlrp.rules import AnyRule
 from onnxlrp.turns import Walk, across
 
@@ -64,7 +64,7 @@ def propagate(
             continue
         if isinstance(kind, Unsupported):
             raise UnsupportedOp(kind.reason)
-        _check_values(t, site, kind)
+        _check_values(t, site, kind, r)
         walk = partial(_inside, rules)
         step = partial(_step, t, kind, rules.get(site), r, walk)
         shares = step() if ledger is None else _booked(t, site, r, step, ledger)
@@ -113,7 +113,16 @@ def _booked(
     return shares
 
 
-def _check_values(t: Tape, site: Site, kind: Kind) -> None:
+MANY = (Branch, Move, Repeat)
+"""Kinds that take relevance at every output; the others only at the first."""
+
+
+def _check_values(t: Tape, site: Site, kind: Kind, r: tuple[Value | None, ...]) -> None:
+    if not isinstance(kind, MANY) and (r[0] is None or any(part is not None for part in r[1:])):
+        raise UnsupportedOp(
+            f"node '{site.name}' ({site.op}, opset {site.opset}): relevance arrives at an output "
+            f"behind its first one; stop it there with --stop {site.name}"
+        )
     for value in (*kind.operands, kind.output):
         if t.targets > 1:
             t.require_batch(value)

@@ -15,6 +15,7 @@ from onnx import (
 
 from onnxlrp.errors import ModelError, UnsupportedOp
 from onnxlrp.graph.read import one_line
+from onnxlrp.graph.standins import infer
 from onnxlrp.graph.weights import bare, is_heavy
 
 __all__ = ["IR", "OPSET", "check_operators", "lift"]
@@ -121,7 +122,7 @@ def _converted(model: ModelProto) -> ModelProto:
 
 def _typed(model: ModelProto) -> ModelProto:
     try:
-        return shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+        return infer(model)
     except (shape_inference.InferenceError, ValueError, RuntimeError) as error:
         raise ModelError(f"types and shapes do not fit: {one_line(error)}") from error
 

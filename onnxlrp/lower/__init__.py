@@ -2,23 +2,27 @@
 
 from onnxlrp.lower import (
     control,
+    learned,
     microsoft_attention,
     microsoft_fused,
     microsoft_norm,
     microsoft_rotary,
     parameters,
     recurrent,
+    sequences,
 )
 from onnxlrp.lower.see import see
 
 FAMILIES = (
     control,
+    learned,
     microsoft_attention,
     microsoft_fused,
     microsoft_norm,
     microsoft_rotary,
     parameters,
     recurrent,
+    sequences,
 )
 """One module per family of lowerings; importing them declares the lowerings."""
 

@@ -67,10 +67,12 @@ def extent(sketch: Sketch, value: Value, axis: int) -> Value:
     return sketch.op("Squeeze", shape, [0])
 
 
-def numbers(sketch: Sketch, count: Value) -> Value:
-    """0, 1, ..., count - 1."""
+def numbers(sketch: Sketch, value: Value, axis: int) -> Value:
+    """0, 1, ... as many as a value has places along an axis."""
     t = sketch.t
-    return sketch.op("Range", t.constant_int(0), count, t.constant_int(1))
+    row = sketch.op("Range", t.constant_int(0), extent(sketch, value, axis), t.constant_int(1))
+    dim = None if value.shape is None else value.shape[axis]
+    return sketch.typed(row, (dim,)) if isinstance(dim, str) else row
 
 
 def as_heads(sketch: Sketch, x: Value, heads: int) -> Value:
@@ -94,9 +96,9 @@ def let_through(sketch: Sketch, allowed: Value, otherwise: float = LOWEST) -> Va
 def _causal(sketch: Sketch, queries: Value, keys: Value) -> Value:
     """Which of T keys each of S queries may see: `[S, T]`, the last query the last key."""
     total, count = extent(sketch, keys, 2), extent(sketch, queries, 2)
-    places = sketch.op("Add", numbers(sketch, count), sketch.op("Sub", total, count))
+    places = sketch.op("Add", numbers(sketch, queries, 2), sketch.op("Sub", total, count))
     row = sketch.op("Unsqueeze", places, [1])
-    return let_through(sketch, sketch.op("LessOrEqual", numbers(sketch, total), row))
+    return let_through(sketch, sketch.op("LessOrEqual", numbers(sketch, keys, 2), row))
 
 
 def _padding(sketch: Sketch, site: Site, mask: Value, queries: Value, keys: Value) -> Value:
@@ -128,13 +130,17 @@ def _corner(sketch: Sketch, mask: Value, queries: Value, keys: Value) -> Value:
 def _inside(sketch: Sketch, mask: Value, queries: Value, keys: Value) -> Value:
     """Which keys lie before the ends `[B]`, and behind the starts of `[ends, starts]`."""
     batch, count = (queries.shape or (None,))[0], (mask.shape or (None,))[0]
-    places = numbers(sketch, extent(sketch, keys, 2))
-    limits = sketch.op("Reshape", sketch.op("Cast", mask, to=TensorProto.INT64), [-1, 1, 1, 1])
+    places = numbers(sketch, keys, 2)
+    limits = sketch.op("Cast", mask, to=TensorProto.INT64)
     if batch is not None and count == batch:
-        return sketch.op("Less", places, limits)
-    if not isinstance(batch, int) or count != 2 * batch:
+        return sketch.op("Less", places, sketch.op("Unsqueeze", limits, [1, 2, 3]))
+    if isinstance(batch, int) and isinstance(count, int) and count != 2 * batch:
         raise UnsupportedOp("it is not known what the entries of its mask mean")
-    ends, starts = sketch.ops("Split", limits, outputs=2, axis=0, num_outputs=2)
+    size = sketch.op("Shape", queries, start=0, end=1)
+    padded = sketch.op("Concat", limits, sketch.op("Mul", limits, sketch.t.constant_int(0)), axis=0)
+    ends = sketch.op("Slice", padded, [0], size, [0])
+    starts = sketch.op("Slice", padded, size, sketch.op("Add", size, size), [0])
+    starts, ends = (sketch.op("Unsqueeze", part, [1, 2, 3]) for part in (starts, ends))
     behind = sketch.op("GreaterOrEqual", places, starts)
     return sketch.op("And", behind, sketch.op("Less", places, ends))
 

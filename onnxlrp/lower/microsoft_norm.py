@@ -93,7 +93,7 @@ def embed(sketch: Sketch, site: Site) -> tuple[Seen, ...]:
         total = sketch.op("Add", total, sketch.op("Gather", site.required(4), segments, axis=0))
     table = site.required(3)
     if positions is None:
-        place = sketch.op("Slice", table, [0], sketch.op("Shape", ids, start=1, end=2), [0])
+        place = _first_rows(sketch, table, ids)
     else:
         place = sketch.op("Gather", table, positions, axis=0)
     total = sketch.op("Add", total, place)
@@ -102,6 +102,14 @@ def embed(sketch: Sketch, site: Site) -> tuple[Seen, ...]:
         "LayerNormalization", total, site.required(5), site.required(6), axis=-1, epsilon=epsilon
     )
     return y, _count(sketch, ids, mask), total
+
+
+def _first_rows(sketch: Sketch, table: Value, ids: Value) -> Value:
+    """As many rows of a table as there are tokens."""
+    rows = sketch.op("Slice", table, [0], sketch.op("Shape", ids, start=1, end=2), [0])
+    if ids.shape is None or table.shape is None or not rows.variable:
+        return rows
+    return sketch.typed(rows, (ids.shape[1], table.shape[1]))
 
 
 def _count(sketch: Sketch, ids: Value, mask: Value | None) -> Value:

@@ -87,7 +87,7 @@ def rotary_embedding(sketch: Sketch, site: Site) -> tuple[Seen, ...]:
         raise UnsupportedOp("it scales, or its batch is packed")
     flat = x.rank == 3
     if places.rank == 1:
-        steps = numbers(sketch, extent(sketch, x, 1 if flat else 2))
+        steps = numbers(sketch, x, 1 if flat else 2)
         places = sketch.op("Unsqueeze", sketch.op("Add", steps, places), [0])
     tables = site.required(2), site.required(3)
     turn = _angles(sketch, site, tables, places, 2 if flat else 1)
@@ -123,15 +123,15 @@ def _places(sketch: Sketch, site: Site, q: Value) -> Places:
     count = extent(sketch, q, 2)
     total = sketch.op("Cast", site.required(6), to=TensorProto.INT64)
     last = sketch.op("Cast", site.required(5), to=TensorProto.INT64)
-    ends = sketch.op("Add", sketch.op("Reshape", last, [-1, 1]), sketch.t.constant_int(1))
+    ends = sketch.op("Add", sketch.op("Unsqueeze", last, [1]), sketch.t.constant_int(1))
     first = sketch.op("Equal", sketch.op("Reshape", total, [1, 1]), count)
     zero = sketch.t.constant_int(0)
     before = sketch.op("Where", first, zero, sketch.op("Sub", ends, count))
-    queries = sketch.op("Add", numbers(sketch, count), before)
+    queries = sketch.op("Add", numbers(sketch, q, 2), before)
     past = site.input(3)
     if past is None:
         return Places(before, queries, queries, None)
-    old = sketch.op("Add", numbers(sketch, extent(sketch, past, 2)), sketch.op("Mul", before, zero))
+    old = sketch.op("Add", numbers(sketch, past, 2), sketch.op("Mul", before, zero))
     keys = sketch.op("Concat", old, queries, axis=1)
     new = sketch.op("GreaterOrEqual", queries, before)
     real = sketch.op("Concat", sketch.op("Less", old, before), new, axis=1)

@@ -68,7 +68,7 @@ def _output(sketch: Sketch, value: Value) -> Value:
 def _see_deployed(sketch: Sketch, node: Node) -> None:
     """See one node of the model; afterwards its outputs are known by their names."""
     sketch.begin(node.name, (node,))
-    if not any(value.variable for value in node.results):
+    if all(value.dtype and not value.variable for value in node.results):
         for value in node.results:
             sketch.values[value.name] = value
         return
@@ -110,6 +110,8 @@ def see_node(sketch: Sketch, site: Site, names: Sequence[str | None]) -> tuple[S
     if lowering is None and site.op not in OPS and has_function(site):
         lowering = expand
     try:
+        if lowering is not None and site.domain:
+            _require_types(given)
         found = lowering(sketch, given) if lowering is not None else None
         if found is not None:
             return found
@@ -143,6 +145,13 @@ def reads_deployed(sketch: Sketch, site: Site) -> bool:
     return all(sketch.look(value.name) is value for value in node.sources)
 
 
+def _require_types(site: Site) -> None:
+    """Refuse an operator of another domain behind one that cannot be seen through."""
+    for value in site.sources:
+        if not value.dtype:
+            raise UnsupportedOp(f"the element type of '{value.name}' is not known")
+
+
 def _type(value: Value) -> Known:
     return (TensorProto.FLOAT if is_odd(value) else value.dtype), value.shape
 
@@ -150,6 +159,8 @@ def _type(value: Value) -> Known:
 def _learn(sketch: Sketch, site: Site) -> None:
     """Infer types where the model does not state them: behind operators of other domains."""
     if site.domain or all(v.dtype and v.shape is not None for v in site.results):
+        return
+    if not all(value.dtype for value in site.sources):
         return
     node = to_proto(site.nodes[0])
     found = inferred(node, site.inputs, site.opset)
@@ -160,6 +171,7 @@ def _learn(sketch: Sketch, site: Site) -> None:
 
 def _bound(sketch: Sketch, deployed: Value, result: Seen) -> Seen:
     """The deployed value itself, where it may be read and holds float32."""
+    result = sketch.known(result)
     if not isinstance(result, Value) or result is deployed:
         return result
     if sketch.settings.shadow or is_odd(deployed) or not result.variable:

@@ -44,6 +44,8 @@ class Sketch:
         settings: How the model is seen.
         values: What the names of the model stand for.
         prefix: Path of the body that is being read, empty at the top.
+        scales: Scale and zero point of what stands for quantised numbers.
+        bound: The deployed value that has taken the place of an emitted one.
         given: What the inputs of the node that is being lowered are, sequences among them.
     """
 
@@ -62,14 +64,21 @@ class Sketch:
         self.values: dict[str, Seen] = {}
         self.given: tuple[Seen, ...] = ()
         self.scales: dict[Value, tuple[Value, Value]] = {} if outer is None else outer.scales
+        self.bound: dict[Value, Value] = {} if outer is None else outer.bound
         self._outer = outer
         self.nodes: tuple[Node, ...] = ()
 
     def look(self, name: str) -> Seen:
         """What a name stands for, here or in the graph around a body."""
         if name in self.values or self._outer is None:
-            return self.values[name]
+            return self.known(self.values[name])
         return self._outer.look(name)
+
+    def known(self, seen: Seen) -> Seen:
+        """The same, with the deployed values that have taken the place of emitted ones."""
+        if isinstance(seen, list):
+            return [self.bound.get(value, value) for value in seen]
+        return None if seen is None else self.bound.get(seen, seen)
 
     def begin(self, name: str, nodes: tuple[Node, ...]) -> None:
         """Emit on behalf of a node from now on."""
@@ -131,13 +140,14 @@ class Sketch:
         """Let a deployed value take the place of the emitted one that equals it."""
         site = self.view.producer(value)
         self.t.graph.learn(deployed, value.dtype, value.shape)
-        if site is None or self.view.readers(value) or deployed in site.outputs:
+        if site is None or self.view.readers(value) or not value.name.startswith(SCOPE):
             name = f"{self.t.scope}/{deployed.name}"
             same = Site(name, "Identity", (value,), (deployed,), nodes=self.nodes)
             self.view.append(same)
         else:
             outputs = tuple(deployed if item is value else item for item in site.outputs)
             self.view.merge([site], replace(site, outputs=outputs))
+            self.bound[value] = deployed
         if self.t.signs.nonnegative(value):
             self.t.signs.same(deployed, value)
 

@@ -2,6 +2,7 @@
 
 from tests.ops.algebra import CONSTANT, GEMMS, LIVE, MATMULS
 from tests.ops.case import Case
+from tests.ops.features import FEATURES
 from tests.ops.functions import SOFTMAX, UNARY
 from tests.ops.moving import COPIES, JOINS, PADS, REDUCTIONS, RESHAPES, SLICES
 from tests.ops.norms import NORMALISED
@@ -34,6 +35,7 @@ CASES: tuple[Case, ...] = (
     *SOFTMAX,
     *NORMALISED,
     *ROUTES,
+    *FEATURES,
     *SAMPLED,
 )
 

@@ -153,6 +153,15 @@ SCATTERED = (
         )
         for reduction in ("add", "mul")
     ),
+    pair(
+        "scatterelements add",
+        'y = ScatterElements<axis = 1, reduction = "add">(x, i, z)',
+        (2, 4),
+        (2, 2),
+        i=np.array([[2, 2], [1, 3]]),
+        linear=True,
+        batch=False,
+    ),
     linear(
         "scatterelements add updates",
         'y = ScatterElements<axis = 1, reduction = "add">(w, i, x)',

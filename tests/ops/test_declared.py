@@ -48,12 +48,6 @@ def test_refused_operators_exist() -> None:
 REFUSED = {
     "unique": ("u = Unique(x) y = Mul(u, u)", {"x": (4,)}, {}, "number of its elements"),
     "range": ("y = Range(x, e, s)", {"x": ()}, {"e": 5.0, "s": 1.0}, "constant Range"),
-    "scatter add": (
-        'y = ScatterElements<reduction = "add">(x, i, z)',
-        {"x": (3,), "z": (2,)},
-        {"i": [0, 0]},
-        "updates scattered into zeros",
-    ),
     "scatter mul": (
         'y = ScatterND<reduction = "mul">(w, i, x)',
         {"x": (2,)},

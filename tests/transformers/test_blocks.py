@@ -101,7 +101,8 @@ def expected(
     elif name == "bert":
         source, logits = reference.bert(walk, p, first, feeds["attention_mask"], masked, **size)
     else:
-        source, logits = reference.llama(walk, p, first, masked, epsilon=0.0, **size)
+        epsilon = 1e-5 if "block0.norm1.epsilon" in p else 0.0
+        source, logits = reference.llama(walk, p, first, masked, epsilon=epsilon, **size)
     seed = np.zeros_like(logits.value)
     where = np.index_exp[:, -1, CLASS] if name == "llama" else np.index_exp[:, CLASS]
     seed[where] = 1 if composite == "chefer" else logits.value[where]
@@ -245,3 +246,33 @@ def test_several_targets_are_several_maps(composite: str) -> None:
     alone = explain("vit", model, feeds, composite)["relevance"]
     both = np.stack([found[0, 0], found[1, 1]])
     assert distance(both, alone) <= AGREES
+
+
+@pytest.mark.parametrize("composite", COMPOSITES)
+@pytest.mark.parametrize("name", BLOCKS)
+def test_norms_as_primitives(name: str, composite: str) -> None:
+    """Eight nodes are one LayerNorm, six one root mean square norm, with their own epsilon."""
+    seed = SEEDS[name][1]
+    feeds = BLOCKS[name](seed, LOWEST)[1]
+    options = {} if name == "vit" else {"embedded": True}
+    model = getattr(transformer, name)(size=TINY, seed=seed, norm="primitives", **options)
+    _, wanted = expected(name, model, feeds, LOWEST, composite)
+    rounded = rounding(name, model, feeds, LOWEST, composite)
+    assert max(distance(r, wanted) for r in rounded) <= STEADY
+    found = explain(name, model, feeds, composite)["relevance"]
+    assert distance(found, wanted) <= AGREES
+
+
+@pytest.mark.parametrize("composite", COMPOSITES)
+@pytest.mark.parametrize(("name", "seed"), [("bert", 3), ("llama", 3)])
+def test_token_ids_get_the_sum_of_their_channels(name: str, seed: int, composite: str) -> None:
+    model = getattr(transformer, name)(size=TINY, seed=seed)
+    ids = np.random.default_rng(seed).integers(0, TINY.vocabulary, (BATCH, LENGTH))
+    rest = {"attention_mask": mask()} if name == "bert" else {}
+    embedded = {"inputs_embeds": reference.Weights(model)["words"][ids]} | rest
+    _, wanted = expected(name, model, embedded, LOWEST, composite)
+    rounded = rounding(name, model, embedded, LOWEST, composite)
+    assert max(distance(r.sum(-1), wanted.sum(-1)) for r in rounded) <= STEADY
+    found = explain(name, model, {"input_ids": ids} | rest, composite)["relevance"]
+    assert found.shape == (BATCH, LENGTH)
+    assert distance(found, wanted.sum(-1)) <= AGREES

@@ -201,7 +201,7 @@ def _described(value: onnx.ValueInfoProto) -> dict[str, object]:
 
 def runtime_outputs(path: Path, feeds: Feeds) -> Feeds:
     """Run a file in ONNX Runtime without graph optimisation and return its tensors."""
-    import onnxruntime  # noqa: PLC0415 - only in the forked process: it starts threads
+    import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1

@@ -74,11 +74,15 @@ def _networks() -> Iterator[tuple[str, str, Build]]:
         yield f"{name}_words", cell.__name__, lambda cell=cell: _words(cell)
     yield "gru_before", "GRU", lambda: _after((7, 6), layers.GRU(8, reset_after=False))
     yield "attention", "Transformer", _attention
-    yield "mobilenet_v2", "MobileNet", lambda: keras.applications.MobileNetV2(
-        input_tensor=keras.Input((32, 32, 3), name="input"),
-        alpha=0.35,
-        weights=None,
-        classes=CLASSES,
+    yield (
+        "mobilenet_v2",
+        "MobileNet",
+        lambda: keras.applications.MobileNetV2(
+            input_tensor=keras.Input((32, 32, 3), name="input"),
+            alpha=0.35,
+            weights=None,
+            classes=CLASSES,
+        ),
     )
 
 

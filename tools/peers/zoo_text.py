@@ -124,7 +124,8 @@ def networks() -> Iterator[Network]:
         build=Cached,
         sample=_cache,
         axes={0: "batch"},
-        own={"attention_mask": {0: "batch", 1: "all"}} | dict.fromkeys(_PAST, {0: "batch", 2: "past"}),
+        own={"attention_mask": {0: "batch", 1: "all"}}
+        | {name: {0: "batch", 2: "past"} for name in _PAST},
     )
 
 
@@ -312,9 +313,7 @@ def _sight() -> Iterator[Made]:
     backbone |= {"layer_type": "basic", "out_features": ["stage2"]}
     detr |= {"backbone_config": transformers.ResNetConfig(**backbone)}
     pairs = {"output": "logits_per_image", "axes": BATCH, "sample": lambda: _words() | _picture()}
-    yield Made(
-        name="clip", family="CLIP", model="CLIPModel", config="CLIP", sizes=both, **pairs
-    )
+    yield Made(name="clip", family="CLIP", model="CLIPModel", config="CLIP", sizes=both, **pairs)
     yield Made(
         name="siglip", family="CLIP", model="SiglipModel", config="Siglip", sizes=both, **pairs
     )
@@ -355,7 +354,7 @@ class Cached(nn.Module):
         config = transformers.LlamaConfig(**DECODER | {"use_cache": True})
         self.model = transformers.LlamaForCausalLM(config)
 
-    def forward(  # noqa: PLR0913 - one argument for each input of the graph
+    def forward(
         self, ids: Tensor, mask: Tensor, k0: Tensor, v0: Tensor, k1: Tensor, v1: Tensor
     ) -> tuple[Tensor, ...]:
         """Scores of the next token, and the longer cache."""

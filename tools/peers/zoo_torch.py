@@ -114,12 +114,15 @@ def _shake(module: nn.Module) -> None:
         if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_mean is not None:
             nn.init.normal_(part.running_mean, std=0.1)
             nn.init.uniform_(part.running_var, 0.5, 1.5)
-        if isinstance(part, nn.modules.batchnorm._BatchNorm | nn.LayerNorm) and part.weight is not None:
+        if (
+            isinstance(part, nn.modules.batchnorm._BatchNorm | nn.LayerNorm)
+            and part.weight is not None
+        ):
             nn.init.uniform_(part.weight, 0.5, 1.5)
             part.bias is None or nn.init.normal_(part.bias, std=0.1)
 
 
-def _export(  # noqa: PLR0913 - one call of the exporter
+def _export(
     module: nn.Module,
     sample: Mapping[str, Tensor],
     network: Network,
@@ -185,14 +188,16 @@ def thin(module: nn.Module, by: int) -> nn.Module:
         if isinstance(part, nn.Conv2d):
             _thin_conv(part, by)
         elif isinstance(part, nn.Linear):
-            part.in_features, part.out_features = less(part.in_features, by), less(
-                part.out_features, by
+            part.in_features, part.out_features = (
+                less(part.in_features, by),
+                less(part.out_features, by),
             )
             part.weight, part.bias = _drawn((part.out_features, part.in_features), part.bias)
         elif isinstance(part, nn.BatchNorm2d):
             width = part.num_features = less(part.num_features, by)
-            part.weight, part.bias = nn.Parameter(torch.ones(width)), nn.Parameter(
-                torch.zeros(width)
+            part.weight, part.bias = (
+                nn.Parameter(torch.ones(width)),
+                nn.Parameter(torch.zeros(width)),
             )
             part.running_mean, part.running_var = torch.zeros(width), torch.ones(width)
     return module

@@ -110,9 +110,7 @@ def _configured() -> Iterator[Network]:
 def _timm() -> Iterator[Network]:
     """Networks of timm by name, with their sizes overridden."""
     small = {"img_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2}
-    mixer = partial(
-        timm.models.mlp_mixer.MlpMixer, CLASSES, 32, 3, 8, num_blocks=2, embed_dim=16
-    )
+    mixer = partial(timm.models.mlp_mixer.MlpMixer, CLASSES, 32, 3, 8, num_blocks=2, embed_dim=16)
     gated = {
         "block_layer": timm.models.mlp_mixer.SpatialGatingBlock,
         "mlp_layer": timm.layers.GatedMlp,
