@@ -9,7 +9,8 @@ from onnxlrp.lower.sketch import Seen, Sketch
 def batch_normalization(sketch: Sketch, site: Site) -> tuple[Seen, ...] | None:
     """(x - mean) gamma / sqrt(variance + epsilon) + beta, where one of these is computed."""
     x, parameters = site.required(0), [site.required(index) for index in range(1, 5)]
-    if not any(value.variable for value in parameters) or site.integer("training_mode"):
+    computed = any(sketch.view.producer(value) for value in parameters)
+    if not computed or site.integer("training_mode"):
         return None
     shape = [-1] + [1] * ((x.rank or 2) - 2)
     gamma, beta, mean, variance = (sketch.op("Reshape", value, shape) for value in parameters)

@@ -43,7 +43,11 @@ def _writer(build: Build, exporter: str, opset: int) -> Callable[[Path], Written
         feeds = {"input": values.astype(model.inputs[0].dtype)}
         if model.inputs[0].dtype == "int32":
             feeds = {"input": np.abs(values * 4).astype(np.int32)}
-        model(feeds["input"])
+        for part in model.layers:
+            if isinstance(part, layers.BatchNormalization):
+                part.momentum = 0.5
+        for _ in range(4):
+            model(feeds["input"], training=True)
         if exporter == "keras":
             model.export(str(path), format="onnx", verbose=False)
         else:

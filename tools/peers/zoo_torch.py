@@ -22,6 +22,9 @@ OPSETS = {LEGACY: (17, 13, 20), DYNAMO: (21, 18, 23)}
 TYPED = ("resnet_basic", "deit", "berteager", "lstm_last", "transformer_encoder")
 TYPES = {"half": torch.float16, "bfloat": torch.bfloat16, "double": torch.float64}
 
+BATCH_NORM = nn.modules.batchnorm._BatchNorm
+NORMS = (BATCH_NORM, nn.LayerNorm)
+
 Axes = Mapping[str, Mapping[int, str]]
 
 
@@ -85,9 +88,11 @@ def _writer(network: Network, exporter: str, opset: int) -> Callable[[Path], Wri
         torch.set_num_threads(1)
         torch.backends.mha.set_fastpath_enabled(False)
         module, sample = network.build(), network.sample()
+        module.eval()
         if not isinstance(module, torch.jit.ScriptModule):
             _shake(module)
-        module.eval().to(network.dtype)
+            _settle(module, sample)
+        module.to(network.dtype)
         sample = {
             name: value.to(network.dtype) if value.is_floating_point() else value
             for name, value in sample.items()
@@ -109,17 +114,26 @@ def feeds_of(sample: Mapping[str, Tensor]) -> Feeds:
 
 
 def _shake(module: nn.Module) -> None:
-    """Give normalisations statistics and scales that are not zero and one."""
+    """Give normalisations scales that are not one, and last layers weights that are not zero."""
     for part in module.modules():
-        if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_mean is not None:
-            nn.init.normal_(part.running_mean, std=0.1)
-            nn.init.uniform_(part.running_var, 0.5, 1.5)
-        if (
-            isinstance(part, nn.modules.batchnorm._BatchNorm | nn.LayerNorm)
-            and part.weight is not None
-        ):
+        if isinstance(part, NORMS) and part.weight is not None:
             nn.init.uniform_(part.weight, 0.5, 1.5)
-            part.bias is None or nn.init.normal_(part.bias, std=0.1)
+            if part.bias is not None:
+                nn.init.normal_(part.bias, std=0.1)
+        elif isinstance(part, nn.Linear) and not part.weight.any():
+            nn.init.xavier_uniform_(part.weight)
+
+
+def _settle(module: nn.Module, sample: Mapping[str, Tensor]) -> None:
+    """Let batch normalisations see the inputs, so that values neither vanish nor explode."""
+    parts = [part for part in module.modules() if isinstance(part, BATCH_NORM)]
+    for part in parts:
+        part.momentum = 0.5
+        part.train()
+    with torch.no_grad():
+        for _ in range(4 if parts else 0):
+            module(*sample.values())
+    module.eval()
 
 
 def _export(
