@@ -9,7 +9,6 @@ from importlib.metadata import version as installed_version
 
 import numpy as np
 from onnx import ModelProto, TensorProto, checker, numpy_helper
-from onnx.shape_inference import InferenceError
 
 from onnxlrp import outputs
 from onnxlrp.composites.base import STARTS
@@ -17,7 +16,7 @@ from onnxlrp.errors import CompositeError, InputError, ModelError
 from onnxlrp.graph import save as files
 from onnxlrp.graph.check import check
 from onnxlrp.graph.graph import Value
-from onnxlrp.graph.read import Source
+from onnxlrp.graph.read import FAULTS, Source, one_line
 from onnxlrp.graph.tape import Tape
 from onnxlrp.graph.weights import bare
 from onnxlrp.ledger import Ledger
@@ -263,5 +262,5 @@ def _check_model(model: ModelProto) -> None:
     """Let ONNX's own checker see the result, but for the numbers in its weights."""
     try:
         checker.check_model(bare(model), full_check=True)
-    except (checker.ValidationError, InferenceError, ValueError, RuntimeError) as error:
-        raise ModelError(f"the explanation graph is not valid ONNX: {error}") from error
+    except FAULTS as error:
+        raise ModelError(f"the explanation graph is not valid ONNX: {one_line(error)}") from error

@@ -1,7 +1,7 @@
 """Counts what relevance costs: multiply-adds beside those of the forward pass, derived weights."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
@@ -12,7 +12,7 @@ from onnxlrp.graph.load import build
 from onnxlrp.graph.weights import bare
 from onnxlrp.metadata import SCOPE
 
-__all__ = ["Cost", "Derived", "count"]
+__all__ = ["Cost", "Derived", "count", "multiply_adds"]
 
 Shape = tuple[int, ...]
 
@@ -114,7 +114,13 @@ def _multiply_adds(node: NodeProto, values: Mapping[str, Value]) -> int | None:
     x, w, y = (_shape(values[name]) for name in (node.input[0], node.input[1], node.output[0]))
     if x is None or w is None or y is None:
         return None
-    return _LINEAR[node.op_type](x, w, y)
+    return multiply_adds(node.op_type, (x, w, y))
+
+
+def multiply_adds(op: str, shapes: Sequence[Shape]) -> int:
+    """Multiply-adds of an operator from the shapes of x, w and y; 0 where it is no product."""
+    x, w, y = shapes
+    return _LINEAR[op](x, w, y) if op in _LINEAR else 0
 
 
 def _shape(value: Value) -> Shape | None:

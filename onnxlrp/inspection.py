@@ -1,13 +1,16 @@
 """Says what will happen to a model: kind and rule per node, coverage, what is unsupported."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from onnxlrp.costs import multiply_adds
+from onnxlrp.graph.graph import Value
 from onnxlrp.graph.read import Source
 from onnxlrp.graph.view import Site
-from onnxlrp.ops.kinds import Stop, Unsupported
-from onnxlrp.plan import Plan, Request, plan
+from onnxlrp.ops.bodies import insides
+from onnxlrp.ops.kinds import Kind, Repeat, Stop, Unsupported
+from onnxlrp.plan import Plan, Request, is_side_input, plan
 from onnxlrp.rules import AnyRule
 
 __all__ = ["Report", "Row", "inspect"]
@@ -24,6 +27,9 @@ class Row:
         rule: The rule with its parameters; empty where there is none.
         why: Why it has this rule, or what a canonizer did, or why it is unsupported.
         nodes: How many deployed nodes it spans.
+        spans: Their names; several rows may span one node.
+        multiply_adds: Those of a convolution or matrix product, for one sample and all turns of a
+            loop whose length is known.
         inputs: Names of the values that it reads, without constants.
         outputs: Names of the values that it computes.
     """
@@ -34,6 +40,8 @@ class Row:
     rule: str
     why: str
     nodes: int
+    spans: tuple[str, ...] = ()
+    multiply_adds: int = 0
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
 
@@ -47,7 +55,8 @@ class Report:
         output: The explained output.
         explained: The value in which relevance starts.
         inputs: The explained inputs.
-        rows: Every site that relevance can reach.
+        others: The inputs that are not explained, each with the reason.
+        rows: Every site that relevance can reach, those in bodies before the one that holds them.
         unmatched: For each node at which a pattern did not match: name, operator, reason.
     """
 
@@ -55,6 +64,7 @@ class Report:
     output: str
     explained: str
     inputs: tuple[str, ...]
+    others: tuple[tuple[str, str], ...]
     rows: tuple[Row, ...]
     unmatched: tuple[tuple[str, str, str], ...]
 
@@ -66,13 +76,20 @@ class Report:
     @property
     def coverage(self) -> float:
         """Share of the nodes on the path that have a rule, 0 to 1."""
-        total = sum(row.nodes for row in self.rows)
-        lacking = sum(row.nodes for row in self.unsupported)
-        return 1.0 if total == 0 else 1 - lacking / total
+        total = {name for row in self.rows for name in row.spans}
+        lacking = {name for row in self.unsupported for name in row.spans}
+        return 1 - len(lacking) / len(total) if total else 1.0
+
+    @property
+    def covered_work(self) -> float:
+        """Share of the multiply-adds on the path that have a rule, 0 to 1."""
+        total = sum(row.multiply_adds for row in self.rows)
+        lacking = sum(row.multiply_adds for row in self.unsupported)
+        return 1 - lacking / total if total else 1.0
 
     def to_json(self) -> dict[str, object]:
         """The report as plain lists and dicts."""
-        return asdict(self) | {"coverage": self.coverage}
+        return asdict(self) | {"coverage": self.coverage, "covered_work": self.covered_work}
 
 
 def inspect(  # noqa: PLR0913 - the keywords of the contract
@@ -103,33 +120,74 @@ def inspect(  # noqa: PLR0913 - the keywords of the contract
     planned = plan(model, request)
     return Report(
         composite=planned.composite.name,
-        output=planned.output.value.name,
-        explained=planned.output.explained.name,
+        output=planned.output.name,
+        explained=planned.view.named(planned.output.explained),
         inputs=tuple(value.name for value in planned.inputs),
-        rows=tuple(_row(planned, site) for site in planned.kinds),
+        others=tuple(_others(planned)),
+        rows=tuple(_rows(planned, planned.kinds)),
         unmatched=tuple((site.name, site.op, why) for site, why in planned.view.reasons),
     )
 
 
-def _row(planned: Plan, site: Site) -> Row:
-    rule, why = _rule(planned, site)
+def _others(planned: Plan) -> Iterator[tuple[str, str]]:
+    for value in planned.graph.inputs:
+        if value in planned.inputs:
+            continue
+        side = is_side_input(value.name)
+        yield value.name, "a mask, a cache or positions" if side else "no path to the output"
+
+
+def _rows(planned: Plan, kinds: Mapping[Site, Kind], turns: int = 1) -> Iterator[Row]:
+    for site, kind in kinds.items():
+        for inside in insides(kind):
+            yield from _rows(planned, inside.kinds, turns * _turns(kind))
+        yield _row(planned, site, kind, turns)
+
+
+def _turns(kind: Kind) -> int:
+    """How many turns a loop takes, where that is known; else 1."""
+    if not isinstance(kind, Repeat):
+        return 1
+    lengths = [
+        v.outer.shape[v.axis] for v in (*kind.slices, *kind.stacks) if v.outer and v.outer.shape
+    ]
+    return next((length for length in lengths if isinstance(length, int)), 1)
+
+
+def _row(planned: Plan, site: Site, kind: Kind, turns: int) -> Row:
+    rule, why = _rule(planned, site, kind)
     return Row(
         name=site.name,
         op=site.op,
-        kind=type(planned.kinds[site]).__name__,
+        kind=type(kind).__name__,
         rule=rule,
         why=why,
         nodes=len(site.nodes),
-        inputs=tuple(value.name for value in site.inputs if value is not None and value.variable),
-        outputs=tuple(value.name for value in site.outputs if value is not None),
+        spans=tuple(node.name for node in site.nodes),
+        multiply_adds=turns * _work(site),
+        inputs=tuple(planned.view.named(v) for v in site.sources if v.variable),
+        outputs=tuple(planned.view.named(v) for v in site.results),
     )
 
 
-def _rule(planned: Plan, site: Site) -> tuple[str, str]:
+def _work(site: Site) -> int:
+    """Multiply-adds of a site; an axis of unknown size counts once."""
+    values = (site.input(0), site.input(1), site.output)
+    shapes = [_sizes(value) for value in values if value is not None and value.shape is not None]
+    return multiply_adds(site.op, shapes) if len(shapes) == 3 else 0
+
+
+def _sizes(value: Value) -> tuple[int, ...]:
+    return tuple(dim if isinstance(dim, int) else 1 for dim in value.shape or ())
+
+
+def _rule(planned: Plan, site: Site, kind: Kind) -> tuple[str, str]:
     """The rule of a site, and why it has this one or none."""
-    kind, assigned = planned.kinds[site], planned.assigned[site]
+    assigned = planned.assigned[site]
     if isinstance(kind, Unsupported):
         return "", kind.reason
+    if insides(kind):
+        return "", "relevance goes through its body"
     if isinstance(kind, Stop) or assigned.row is None:
         return "", "no relevance flows here"
     match = assigned.row.describe()

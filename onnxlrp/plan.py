@@ -29,7 +29,7 @@ from onnxlrp.ops import kinds_of
 from onnxlrp.ops.kinds import Kind
 from onnxlrp.targets import Output
 
-__all__ = ["Plan", "Request", "plan"]
+__all__ = ["Plan", "Request", "is_side_input", "plan"]
 
 MOVES = frozenset({"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 FINAL = frozenset({"LogSoftmax", "Sigmoid", "Softmax"})
@@ -137,7 +137,7 @@ def _input_values(graph: Graph, names: Sequence[str] | None) -> tuple[Value, ...
     """The inputs that may be explained: those named, or all but masks, caches and positions."""
     known = {value.name: value for value in graph.inputs}
     if names is None:
-        signals = tuple(value for value in graph.inputs if not _is_side_input(value.name))
+        signals = tuple(value for value in graph.inputs if not is_side_input(value.name))
         return signals or graph.inputs
     for name in names:
         if name not in known:
@@ -145,7 +145,7 @@ def _input_values(graph: Graph, names: Sequence[str] | None) -> tuple[Value, ...
     return tuple(known[name] for name in names)
 
 
-def _is_side_input(name: str) -> bool:
+def is_side_input(name: str) -> bool:
     """Whether exporters of transformers give this name to a mask, a cache or positions."""
     last = name.rsplit("/", 1)[-1].split(":")[0].lower()
     return last.startswith(SIDE_STARTS) or last.endswith(SIDE_ENDS) or last in SIDE_NAMES

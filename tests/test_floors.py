@@ -42,6 +42,7 @@ SIDEWAYS = {
     ("turns", "ledger"),
     ("metadata", "errors"),
     ("compile", "plan"),
+    ("inspection", "costs"),
     ("inspection", "plan"),
 }
 """Imports on one floor, by unit; everything else goes strictly down."""

@@ -12,6 +12,7 @@ in `FOLDER/results.json`; the table shows all of them, also those of earlier run
 import argparse
 import json
 import multiprocessing
+import re
 import sys
 import time
 import traceback
@@ -222,24 +223,29 @@ def findings(results: dict[str, Result]) -> str:
     lines = [f"# Findings over {len(results)} files", "", "## Operators without a rule", ""]
     where: dict[str, list[str]] = defaultdict(list)
     for result in results.values():
-        for reason in result.reasons:
+        for reason in {_general(reason) for reason in result.reasons}:
             where[reason].append(result.file)
     lines += _ranked(where)
     for title, outcome in (("Refused", "refused"), ("Wrong", "wrong"), ("Defects", "defect")):
         where = defaultdict(list)
         for result in results.values():
             if result.outcome == outcome and not (outcome == "refused" and result.lacking):
-                where[result.text].append(result.file)
+                where[_general(result.text)].append(result.file)
         note = " for another reason" if outcome == "refused" else ""
         lines += ["", f"## {title}{note}", "", *_ranked(where)]
     traces: dict[str, list[str]] = defaultdict(list)
     for result in results.values():
         if result.outcome == "defect":
-            traces[result.trace].append(result.file)
+            traces["\n".join(result.trace.strip().splitlines()[-14:])].append(result.file)
     lines += ["", "## Tracebacks", ""]
     for trace, files in sorted(traces.items(), key=lambda item: -len(item[1])):
-        lines += [f"{len(files)} x, {files[0]}", "", "```", trace.strip()[-1800:], "```", ""]
+        lines += [f"{len(files)} x, {files[0]}", "", "```", trace, "```", ""]
     return "\n".join(lines) + "\n"
+
+
+def _general(text: str) -> str:
+    """A reason without the names of nodes and values, and without the advice behind it."""
+    return re.sub("'[^']*'|--stop .*", "'...'", text.split("; replace it")[0])
 
 
 def _ranked(where: dict[str, list[str]]) -> list[str]:

@@ -22,7 +22,7 @@ def mark_gates(view: View, t: Tape) -> None:
     """Mul | MatMul of two live values, one of them a switch  =>  the same, attribute `switch`.
 
     Written for recurrent cells, squeeze-and-excitation, gated units and attention by all exporters.
-    Matches where exactly one factor comes from a sigmoid or a softmax, through moves and `1 - x`.
+    Matches where exactly one factor comes from a sigmoid or a softmax, through moves, masks and `1 - x`.
     """
     for site in view:
         if site.op not in {"MatMul", "Mul"} or not all(v.variable for v in site.sources):
@@ -42,8 +42,8 @@ def _is_switch(view: View, value: Value | None) -> bool:
             return False
         if site.op in SWITCHES:
             return True
-        if site.op == "Sub" and _is_one(site.required(0)):
-            value = site.input(1)
+        if (site.op == "Sub" and _is_one(site.required(0))) or site.op == "Where":
+            value = next((v for v in site.inputs[1:] if v is not None and v.variable), None)
         elif site.op in MOVES:
             value = site.input(0)
         else:

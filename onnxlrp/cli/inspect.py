@@ -85,7 +85,10 @@ def _print_rows(report: "Report", *, why: bool) -> None:
 def _summary(report: "Report", cost: "Cost | None", unknown: str | None) -> Iterator[str]:
     inputs = ", ".join(f"'{name}'" for name in report.inputs)
     yield f"composite {report.composite}, output '{report.output}', inputs {inputs}"
+    for name, reason in report.others:
+        yield f"input '{name}' is not explained: {reason}"
     yield f"coverage {report.coverage:.1%}, {len(report.unsupported)} nodes unsupported"
+    yield f"multiply-adds covered {report.covered_work:.1%}"
     if cost is None:
         yield f"the cost cannot be told: {unknown}"
         return

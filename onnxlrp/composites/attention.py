@@ -26,7 +26,10 @@ def attnlrp(o: Options) -> tuple[Row, ...]:
 
 
 def cp_lrp(o: Options) -> tuple[Row, ...]:
-    """Rows of CP-LRP: the attention weights are constants, the values take all."""
+    """Rows of CP-LRP: the attention weights are constants, the values take all.
+
+    The two factors of a gated MLP share alike, as in AttnLRP.
+    """
     small = replace(o, epsilon=SMALL)
     return _rows(o, small, row(Product, Uniform(gates="all", stabilizer=o.stable)))
 

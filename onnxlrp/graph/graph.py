@@ -109,12 +109,14 @@ class Graph:
         outputs: Outputs of the model, in order.
         folder: Folder of external data.
         digest: SHA-256 of the model as it was given, before lifting.
+        stated: Names of hidden values whose types the model states itself.
     """
 
     def __init__(self, source: onnx.ModelProto, folder: str = "", digest: str = "") -> None:
         self.source = source
         self.folder = folder
         self.digest = digest
+        self.stated: frozenset[str] = frozenset()
         self.inputs: tuple[Value, ...] = ()
         self.outputs: tuple[Value, ...] = ()
         self._dag = nx.DiGraph()

@@ -7,7 +7,7 @@ from onnx import NodeProto, TypeProto, defs, helper, shape_inference
 from onnxlrp.errors import ModelError
 from onnxlrp.graph.fold import folded
 from onnxlrp.graph.graph import Shape, Value
-from onnxlrp.graph.read import one_line
+from onnxlrp.graph.read import FAULTS, one_line
 
 __all__ = ["Known", "inferred", "known"]
 
@@ -50,7 +50,7 @@ def _types(node: NodeProto, inputs: Sequence[Value], opset: int) -> dict[str, Kn
         found = shape_inference.infer_node_outputs(
             schema, node, given, data, opset_imports=opsets, ir_version=10
         )
-    except (shape_inference.InferenceError, ValueError, RuntimeError) as error:
+    except FAULTS as error:
         raise ModelError(f"node '{node.name}' ({node.op_type}): {one_line(error)}") from error
     return {name: known(proto) for name, proto in found.items()}
 

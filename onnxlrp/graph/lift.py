@@ -9,12 +9,11 @@ from onnx import (
     checker,
     helper,
     inliner,
-    shape_inference,
     version_converter,
 )
 
 from onnxlrp.errors import ModelError, UnsupportedOp
-from onnxlrp.graph.read import one_line
+from onnxlrp.graph.read import FAULTS, one_line
 from onnxlrp.graph.standins import infer
 from onnxlrp.graph.weights import bare, is_heavy
 
@@ -73,7 +72,7 @@ def lift(model: ModelProto) -> ModelProto:
     light = bare(model)
     try:
         checker.check_model(light)
-    except (checker.ValidationError, ValueError, RuntimeError) as error:
+    except FAULTS as error:
         raise ModelError(f"the model is not valid ONNX: {one_line(error)}") from error
     lifted = _typed(_converted(light))
     _give_back(lifted.graph, weights)
@@ -113,7 +112,7 @@ def _converted(model: ModelProto) -> ModelProto:
         return model
     try:
         return version_converter.convert_version(model, OPSET)
-    except (RuntimeError, ValueError, version_converter.ConvertError) as error:
+    except FAULTS as error:
         if OPSET < opset <= NEWEST_STAMP:
             log.info("opset %d stays: %s", opset, one_line(error))
             return model
@@ -123,7 +122,7 @@ def _converted(model: ModelProto) -> ModelProto:
 def _typed(model: ModelProto) -> ModelProto:
     try:
         return infer(model)
-    except (shape_inference.InferenceError, ValueError, RuntimeError) as error:
+    except FAULTS as error:
         raise ModelError(f"types and shapes do not fit: {one_line(error)}") from error
 
 

@@ -12,6 +12,7 @@ from onnxlrp.graph.graph import Attribute, Graph, Node, Shape, Value
 from onnxlrp.graph.infer import Known, known
 from onnxlrp.graph.lift import check_operators, lift
 from onnxlrp.graph.read import Source, check_external, read
+from onnxlrp.graph.valid import check_sizes
 
 __all__ = ["attributes_of", "build", "captured_names", "load"]
 
@@ -27,10 +28,14 @@ def load(source: Source, base_dir: str | os.PathLike[str] | None = None) -> Grap
         ModelError: The source cannot be read, is not valid ONNX, or cannot be lifted.
     """
     model, folder = read(source, base_dir)
+    check_sizes(model)
     check_external(model, folder)
     check_operators(model)
     fingerprint = digest(model, folder)
-    return build(lift(model), folder, fingerprint)
+    stated = frozenset(info.name for info in model.graph.value_info)
+    graph = build(lift(model), folder, fingerprint)
+    graph.stated = stated
+    return graph
 
 
 def build(model: ModelProto, folder: str = "", fingerprint: str = "") -> Graph:

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import onnx
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from onnxlrp.graph.graph import Graph, Node, Value
 
@@ -22,7 +23,8 @@ def to_proto(node: Node) -> onnx.NodeProto:
     named = sorted(node.attributes.items())
     for name, value in named:
         kind = onnx.AttributeProto.INTS if isinstance(value, list) and not value else None
-        proto.attribute.append(helper.make_attribute(name, value, attr_type=kind))
+        data = numpy_helper.from_array(value) if isinstance(value, np.ndarray) else value
+        proto.attribute.append(helper.make_attribute(name, data, attr_type=kind))
     return proto
 
 

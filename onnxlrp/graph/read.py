@@ -7,11 +7,20 @@ from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, TensorProto, checker, helper, shape_inference, version_converter
 
 from onnxlrp.errors import ModelError
 
-__all__ = ["Source", "check_external", "one_line", "read"]
+__all__ = ["FAULTS", "Source", "check_external", "one_line", "read"]
+
+FAULTS = (
+    checker.ValidationError,
+    shape_inference.InferenceError,
+    version_converter.ConvertError,
+    RuntimeError,
+    ValueError,
+)
+"""What the onnx package raises for a model that is wrong."""
 
 Source = str | os.PathLike[str] | bytes | ModelProto
 

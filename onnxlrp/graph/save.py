@@ -27,7 +27,7 @@ def to_model(
     """Append the emitted nodes, inputs, outputs and metadata to a copy of the source."""
     model = ModelProto()
     model.CopyFrom(graph.source)
-    _drop_value_info(model.graph)
+    _drop_value_info(model.graph, graph.stated)
     emitted = [node for node in graph.nodes if not node.deployed]
     model.graph.node.extend(to_proto(node) for node in emitted)
     known = {tensor.name for tensor in model.graph.initializer}
@@ -50,9 +50,9 @@ def _read(nodes: Sequence[Node]) -> list[Value]:
     return list(dict.fromkeys(value for node in nodes for value in node.sources))
 
 
-def _drop_value_info(graph: onnx.GraphProto) -> None:
-    """Keep stated types only where no schema can infer them."""
-    foreign = {name for node in graph.node if node.domain for name in node.output}
+def _drop_value_info(graph: onnx.GraphProto, stated: frozenset[str]) -> None:
+    """Keep types that the source states, for fusions ask for them, or that no schema can infer."""
+    foreign = stated | {name for node in graph.node if node.domain for name in node.output}
     kept = [info for info in graph.value_info if info.name in foreign]
     del graph.value_info[:]
     graph.value_info.extend(kept)

@@ -96,6 +96,12 @@ class Site:
         assert isinstance(value, int)
         return value
 
+    @property
+    def switch(self) -> int | None:
+        """Index of the factor of a product that only switches the other one, or None."""
+        index = self.integer("switch", -1)
+        return None if index < 0 else index
+
     def number(self, name: str, default: float = 0.0) -> float:
         """A floating-point attribute."""
         value = self.attributes.get(name, default)

@@ -35,6 +35,7 @@ def make_body(sketch: Sketch, label: str, formals: Sequence[Known], step: Step) 
         graph.declare(Value(f"{SCOPE}{prefix}/in_{index}", *known, variable=True))
         for index, known in enumerate(formals)
     )
+    t.scope = prefix
     results = step(inner, inputs)
     t.scope = prefix
     outputs: list[Value] = []
@@ -100,13 +101,13 @@ class Turn:
         body: Has the inputs and outputs of the operator, but for states that never change.
         kept: Which states change.
         ends: Whether the turn decides if there is another one.
-        grows: Whether a state changes its shape.
+        grows: Name of a state that changes its shape; empty without.
     """
 
     body: Body
     kept: tuple[int, ...]
     ends: bool
-    grows: bool
+    grows: str
 
 
 def read_turn(
@@ -129,7 +130,7 @@ def read_turn(
     types = [(state.dtype, state.shape) for state in states]
     kept = tuple(range(len(states)))
     lead: list[Known] = [(TensorProto.INT64, ()), (TensorProto.BOOL, ())] if counts else []
-    grows = False
+    grows = ""
     while True:
         raw: list[Seen] = []
         formals = [*lead, *(types[index] for index in kept), *slices]
@@ -145,9 +146,28 @@ def read_turn(
             ends = counts and not (isinstance(first, Value) and is_true(first))
             return Turn(body, kept, ends, grows)
         kept = tuple(i for i in kept if i not in same)
-        grows = grows or not fixed
         for index, known in wider.items():
+            if known != types[index] and _grows(body, types[index], results[index]):
+                grows = grows or states[index].name
             types[index] = known
+
+
+def _grows(body: Body, before: Known, after: Seen) -> bool:
+    """Whether a state surely changes its shape: by its numbers, or by a Concat."""
+    shape = known_of(after)[1]
+    if not before[0] or before[1] is None or shape is None:
+        return False
+    if len(shape) != len(before[1]):
+        return True
+    pairs = list(zip(before[1], shape, strict=True))
+    if any(isinstance(a, int) and b is not None and a != b for a, b in pairs):
+        return True
+    made = _original(body, after)
+    node = body.view.graph.producer(made) if isinstance(made, Value) else None
+    if node is None or node.op != "Concat":
+        return False
+    axis = node.attributes["axis"]
+    return isinstance(axis, int) and not isinstance(shape[axis], int)
 
 
 def known_of(value: Seen) -> Known:

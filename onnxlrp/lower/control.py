@@ -24,6 +24,7 @@ from onnxlrp.lower.bodies import (
 from onnxlrp.lower.registry import lower
 from onnxlrp.lower.see import reads_deployed
 from onnxlrp.lower.sketch import Seen, Sketch
+from onnxlrp.lower.sliced import Sliced, sliced
 
 __all__ = ["turn_by_turn"]
 
@@ -39,9 +40,9 @@ def _protos(site: Site, *names: str) -> list[onnx.GraphProto]:
     return [proto for proto in protos if isinstance(proto, onnx.GraphProto)]
 
 
-def _values(seen: Sequence[Seen]) -> tuple[Value, ...]:
-    """Those that are values; all must be."""
-    values = tuple(item for item in seen if isinstance(item, Value))
+def _values(sketch: Sketch, seen: Sequence[Seen]) -> tuple[Value, ...]:
+    """The same as float32 where they are floats; all must be values."""
+    values = tuple(sketch.float32(item) for item in seen if isinstance(item, Value))
     if len(values) < len(seen):
         raise UnsupportedOp("a sequence goes through its turns")
     return values
@@ -110,16 +111,38 @@ def loop(sketch: Sketch, site: Site) -> tuple[Seen, ...]:
     forever = given[1] is None or (isinstance(given[1], Value) and is_true(given[1]))
     if turns is not None and forever and any(isinstance(state, list) for state in states):
         return _unrolled(sketch, proto, turns, states)
-    values = _values(states)
+    values = _values(sketch, states)
     turn = read_turn(sketch, proto, values, counts=True)
     if turns is not None and forever and not turn.ends and (turns <= SHORT or turn.grows):
         return _unrolled(sketch, proto, turns, states)
+    _refuse_growth(turn)
+    if forever and not turn.ends and isinstance(given[0], Value):
+        found = sliced(sketch, turn, values, given[0])
+        if found is not None:
+            return _as_scan(sketch, site, turn, values, found)
     inputs = (site.input(0), site.input(1), *(values[index] for index in turn.kept))
     finals = [known_of(value) for value in turn.body.outputs[1 : 1 + len(turn.kept)]]
     stacked = [known_of(value) for value in turn.body.outputs[1 + len(turn.kept) :]]
     length = turns if forever and not turn.ends else None
     types = [*finals, *((d, None if s is None else (length, *s)) for d, s in stacked)]
     return _with_constants(sketch, site, inputs, types, turn, values)
+
+
+def _refuse_growth(turn: Turn) -> None:
+    if turn.grows:
+        raise UnsupportedOp(f"carried value '{turn.grows}' changes its shape from turn to turn")
+
+
+def _as_scan(
+    sketch: Sketch, site: Site, turn: Turn, states: Sequence[Value], found: Sliced
+) -> tuple[Seen, ...]:
+    """See a Loop as a Scan over the sequences of which its turns read one entry each."""
+    attributes: dict[str, int | list[int]] = {
+        "num_scan_inputs": len(found.axes),
+        "scan_input_axes": list(found.axes),
+    }
+    whole = replace(site, op="Scan", attributes=attributes)
+    return _scanned(sketch, whole, replace(turn, body=found.body), states, found.sequences)
 
 
 def _with_constants(
@@ -165,14 +188,21 @@ def _unrolled(
 def scan(sketch: Sketch, site: Site) -> tuple[Seen, ...]:
     """Turns of one body over slices of sequences."""
     (proto,) = _protos(site, "body")
-    values = _values(sketch.given)
+    values = _values(sketch, sketch.given)
     count = len(values) - site.integer("num_scan_inputs")
     states, sequences = values[:count], values[count:]
     axes = site.integers("scan_input_axes", [0] * len(sequences))
     slices = [_slice(v, axis) for v, axis in zip(sequences, axes, strict=True)]
     turn = read_turn(sketch, proto, states, slices, counts=False)
-    if turn.grows:
-        raise UnsupportedOp("a carried value changes its shape")
+    _refuse_growth(turn)
+    return _scanned(sketch, site, turn, states, sequences)
+
+
+def _scanned(
+    sketch: Sketch, site: Site, turn: Turn, states: Sequence[Value], sequences: Sequence[Value]
+) -> tuple[Seen, ...]:
+    """See a Scan, given a turn of it."""
+    axes = site.integers("scan_input_axes", [0] * len(sequences))
     length = _length(sequences, axes)
     ends = len(turn.kept)
     outs = turn.body.outputs[ends:]

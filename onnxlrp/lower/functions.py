@@ -6,7 +6,7 @@ from onnxlrp.errors import UnsupportedOp
 from onnxlrp.graph.graph import Node, Value
 from onnxlrp.graph.load import attributes_of
 from onnxlrp.graph.proto import to_proto
-from onnxlrp.graph.read import one_line
+from onnxlrp.graph.read import FAULTS, one_line
 from onnxlrp.graph.view import Site
 from onnxlrp.lower.sketch import Seen, Sketch
 
@@ -48,7 +48,7 @@ def _inlined(site: Site, names: list[str]) -> ModelProto:
         result = inliner.inline_selected_functions(
             typed, [("", site.op)], inline_schema_functions=True
         )
-    except (RuntimeError, ValueError, shape_inference.InferenceError) as error:
+    except FAULTS as error:
         raise UnsupportedOp(f"its function cannot be expanded: {one_line(error)}") from error
     if any(item.op_type == site.op for item in result.graph.node):
         raise UnsupportedOp("its function cannot be expanded for these types")

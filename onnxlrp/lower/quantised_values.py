@@ -11,9 +11,22 @@ from onnxlrp.graph.graph import Value
 from onnxlrp.graph.view import Site
 from onnxlrp.lower.sketch import Sketch
 
-__all__ = ["KEEPS", "grid", "number", "prepared", "raw", "real", "reads_scales", "saturate"]
+__all__ = [
+    "KEEPS",
+    "RANGES",
+    "centred",
+    "grid",
+    "marked",
+    "number",
+    "prepared",
+    "raw",
+    "reads_scales",
+    "real",
+    "saturate",
+    "saturated",
+]
 
-RANGES = {
+RANGES: dict[int, tuple[int, int]] = {
     TensorProto.UINT8: (0, 255),
     TensorProto.INT8: (-128, 127),
     TensorProto.UINT16: (0, 65535),
@@ -107,13 +120,8 @@ def _repeated(sketch: Sketch, like: Value, value: Value, axis: int, block: int) 
     t, rank = sketch.t, like.rank or 0
     parted = t.op("Unsqueeze", value, [axis + 1])
     wide = t.op("Tile", parted, [block if i == axis + 1 else 1 for i in range(rank + 1)])
-    shape = [0] * axis + [-1] + [0] * (rank - axis - 1)
-    if axis < rank - 1:
-        tail = t.op("Shape", value, start=axis + 1)
-        head = t.op("Shape", value, end=axis)
-        joined = t.op("Reshape", wide, t.op("Concat", head, [-1], tail, axis=0))
-    else:
-        joined = t.op("Reshape", wide, shape)
+    head, tail = t.op("Shape", value, end=axis), t.op("Shape", value, start=axis + 1)
+    joined = t.op("Reshape", wide, t.op("Concat", head, [-1], tail, axis=0))
     length = t.op("Shape", like, start=axis, end=axis + 1)
     return t.op("Slice", joined, [0], length, [axis])
 
@@ -135,11 +143,15 @@ def raw(sketch: Sketch, value: Value) -> Value:
 
 
 def centred(sketch: Sketch, value: Value, zero: Value | None, axis: int = 1) -> Value:
-    """q - zero point as float32."""
+    """The integers less their zero point, as float32."""
     _, offset = grid(sketch, value, sketch.t.scalar(1.0), zero, axis)
     known = sketch.scales.get(value)
     if known is not None and _same(known[1], offset):
         return sketch.op("Div", value, known[0])
+    return _shifted(sketch, value, offset)
+
+
+def _shifted(sketch: Sketch, value: Value, offset: Value) -> Value:
     found = raw(sketch, value)
     if found.dtype != TensorProto.FLOAT:
         found = sketch.op("Cast", found, to=TensorProto.FLOAT)
@@ -154,56 +166,48 @@ def real(
     known = sketch.scales.get(value)
     if known is not None and _same(known[0], step) and _same(known[1], offset):
         return value
-    found = raw(sketch, value)
-    if found.dtype != TensorProto.FLOAT:
-        found = sketch.op("Cast", found, to=TensorProto.FLOAT)
-    if not offset.is_zero:
-        found = sketch.op("Sub", found, offset)
-    return sketch.op("Mul", found, step)
+    return sketch.op("Mul", _shifted(sketch, value, offset), step)
 
 
 def marked(sketch: Sketch, op: str, inputs: Sequence[Value], scale: Value, zero: Value) -> Value:
     """Emit an operator whose output stands for quantised numbers of its own."""
-    site = Site(sketch.t.scope, op, tuple(inputs), (), (), sketch.nodes)
-    site = replace(site, attributes={}, nodes=sketch.nodes, opset=sketch.t.graph.opset)
+    opset = sketch.t.graph.opset
+    site = Site(sketch.t.scope, op, tuple(inputs), (), nodes=sketch.nodes, opset=opset)
     result = sketch.emit(site, [(TensorProto.FLOAT, inputs[0].shape)], {})[0]
     assert result is not None
     sketch.scales[result] = scale, zero
     return result
 
 
-def saturate(
-    sketch: Sketch,
-    x: Value,
-    scale: Value,
-    zero: Value | None,
-    dtype: int,
-    axis: int = 1,
-    block: int = 0,
-) -> Value:
+def saturate(sketch: Sketch, x: Value, scale: Value, zero: Value | None, dtype: int) -> Value:
     """What quantisation to an element type leaves of a value: its range; no rounding.
 
     A constant is rounded as well.
     """
+    return saturated(sketch, x, grid(sketch, x, scale, zero), dtype)
+
+
+def saturated(sketch: Sketch, x: Value, steps: tuple[Value, Value], dtype: int) -> Value:
+    """The same for a scale and a zero point that broadcast to the value."""
     if dtype not in RANGES:
         raise UnsupportedOp(f"quantised numbers of type {TensorProto.DataType.Name(dtype)}")
-    t, (low, high) = sketch.t, RANGES[dtype]
-    step, offset = grid(sketch, x, scale, zero, axis, block)
-    if x.variable and step.size == 1 and offset.size == 1:
-        bounds = [_scaled(sketch, end, step, offset) for end in (low, high)]
-        return marked(sketch, "Clip", [x, *bounds], step, offset)
-    steps = sketch.op("Div", x, step)
+    t, (low, high), (scale, zero) = sketch.t, RANGES[dtype], steps
+    if x.variable and scale.size == 1 and zero.size == 1:
+        bounds = [_scaled(sketch, end, scale, zero) for end in (low, high)]
+        return marked(sketch, "Clip", [x, *bounds], scale, zero)
+    found = sketch.op("Div", x, scale)
     if not x.variable:
-        steps = _rounded(sketch, steps, dtype)
-    ends = [t.op("Sub", end, offset) for end in (float(low), float(high))]
-    inside = sketch.op("Min", sketch.op("Max", steps, ends[0]), ends[1])
-    return marked(sketch, "Mul", [inside, step], step, offset)
+        found = _rounded(sketch, found, dtype)
+    ends = [t.op("Sub", end, zero) for end in (float(low), float(high))]
+    inside = sketch.op("Min", sketch.op("Max", found, ends[0]), ends[1])
+    return marked(sketch, "Mul", [inside, scale], scale, zero)
 
 
 def _scaled(sketch: Sketch, end: float, scale: Value, zero: Value) -> Value:
     """(end - zero point) * scale."""
     if scale.constant is not None and zero.constant is not None:
-        return sketch.t.scalar(float((np.float32(end) - zero.constant) * scale.constant))
+        low, step = (float(value.reshape(-1)[0]) for value in (zero.constant, scale.constant))
+        return sketch.t.scalar((end - low) * step)
     return sketch.t.op("Mul", sketch.t.op("Sub", float(end), zero), scale)
 
 
@@ -214,8 +218,7 @@ def _rounded(sketch: Sketch, steps: Value, dtype: int) -> Value:
 
 
 def prepared(sketch: Sketch, site: Site) -> tuple[Site, tuple[Value, Value] | None]:
-    """Give an operator what its quantised inputs stand for, where it keeps the scale; else the raw
-    numbers.
+    """Give an operator that keeps the scale what its inputs stand for; else the raw numbers.
 
     Returns:
         The site, and the scale and zero point of its outputs.

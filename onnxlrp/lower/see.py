@@ -7,22 +7,30 @@ import numpy as np
 from onnx import TensorProto
 
 from onnxlrp.errors import UnsupportedOp
+from onnxlrp.graph.fold import RANDOM
 from onnxlrp.graph.graph import FLOATS, Attribute, Graph, Node, Value
 from onnxlrp.graph.infer import Known, inferred
 from onnxlrp.graph.proto import to_proto
 from onnxlrp.graph.tape import Tape
 from onnxlrp.graph.view import Site, View
 from onnxlrp.lower.functions import expand, has_function
+from onnxlrp.lower.microsoft_nchwc import blocked
+from onnxlrp.lower.quantised_values import RANGES, prepared, reads_scales
 from onnxlrp.lower.registry import LOWERINGS
 from onnxlrp.lower.sketch import Seen, Settings, Sketch, is_odd
+from onnxlrp.metadata import SCOPE
 from onnxlrp.ops import OPS
 
 __all__ = ["needs_shadow", "reads_deployed", "see", "see_node"]
 
-QUANTISED = frozenset({
-    "ConvInteger", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "QuantizeLinear",
+SMALL = 64
+"""Constants of at most so many elements are stored again rather than computed again."""
+
+COMPARED = frozenset({
+    TensorProto.FLOAT, TensorProto.INT32, TensorProto.INT64, TensorProto.UINT32,
+    TensorProto.UINT64,
 })  # fmt: skip
-"""Operators of quantised models, beside those whose names start with `QLinear`."""
+"""Element types of which ONNX Runtime takes a maximum."""
 
 HALVES = frozenset({TensorProto.FLOAT16, TensorProto.BFLOAT16})
 
@@ -30,8 +38,7 @@ HALVES = frozenset({TensorProto.FLOAT16, TensorProto.BFLOAT16})
 def needs_shadow(graph: Graph) -> bool:
     """Whether a model computes in half precision or in quantised numbers."""
     return any(
-        node.op in QUANTISED
-        or node.op.startswith(("QLinear", "DynamicQuantize", "QAttention", "MatMulInteger"))
+        reads_scales(node.op)
         or any(value.dtype in HALVES and value.variable for value in node.results)
         for node in graph.nodes
     )
@@ -45,19 +52,42 @@ def see(graph: Graph, t: Tape, cell: str = "whole") -> View:
     quantised numbers every node is copied, so that no deployed value gets another consumer.
     """
     view = View(graph)
-    sketch = Sketch(t, view, Settings(shadow=needs_shadow(graph), cell=cell))
+    sketch = Sketch(t, view, Settings(needs_shadow(graph), cell, blocked(graph)))
     t.infers = True
     for name, value in graph.values.items():
         if graph.producer(value) is None:
             sketch.values[name] = value
     sketch.begin("input", ())
     for value in graph.inputs:
-        sketch.values[value.name] = sketch.float32(value)
+        single = sketch.float32(value)
+        sketch.values[value.name] = _apart(sketch, single) if sketch.settings.shadow else single
     for node in graph.nodes:
         if node.deployed:
             _see_deployed(sketch, node)
     view.outputs = tuple(_output(sketch, value) for value in graph.outputs)
     return view
+
+
+def _apart(sketch: Sketch, value: Value) -> Value:
+    """An equal value: ONNX Runtime must not find that float32 parts are computed twice.
+
+    It would merge them, and then not fuse the deployed nodes as it does in the model alone.
+    """
+    t = sketch.t
+    if value.dtype == TensorProto.BOOL:
+        copy = t.op("And", value, value)
+    elif value.dtype in COMPARED:
+        copy = t.op("Max", value, value)
+    elif value.dtype in RANGES:
+        wide = t.op("Cast", value, to=TensorProto.INT32)
+        copy = t.op("Cast", t.op("Max", wide, wide), to=value.dtype)
+    else:
+        return value
+    if t.signs.nonnegative(value):
+        t.signs.same(copy, value)
+    name = f"{t.scope}/{value.name.removeprefix(SCOPE)}"
+    sketch.view.append(Site(name, "Identity", (value,), (copy,), nodes=sketch.nodes))
+    return copy
 
 
 def _output(sketch: Sketch, value: Value) -> Value:
@@ -69,9 +99,10 @@ def _see_deployed(sketch: Sketch, node: Node) -> None:
     """See one node of the model; afterwards its outputs are known by their names."""
     sketch.begin(node.name, (node,))
     if all(value.dtype and not value.variable for value in node.results):
-        for value in node.results:
-            sketch.values[value.name] = value
-        return
+        known = [_constant(sketch, node, value) for value in node.results]
+        if all(value is not None for value in known):
+            sketch.values.update(zip((v.name for v in node.results), known, strict=True))
+            return
     site = Site(
         name=node.name,
         op=f"{node.domain}.{node.op}" if node.domain else node.op,
@@ -91,6 +122,15 @@ def _see_deployed(sketch: Sketch, node: Node) -> None:
                 sketch.view.names.setdefault(result, deployed.name)
 
 
+def _constant(sketch: Sketch, node: Node, value: Value) -> Value | None:
+    """What stands for a value that depends on no input; None where it must be computed again."""
+    if not sketch.settings.shadow or node.op == "Constant" or node.op in RANDOM:
+        return value
+    if value.constant is None or value.constant.size > SMALL:
+        return None
+    return sketch.t.constant(value.constant)
+
+
 def see_node(sketch: Sketch, site: Site, names: Sequence[str | None]) -> tuple[Seen, ...]:
     """See a node of the model or of a body and say what its outputs are.
 
@@ -101,21 +141,33 @@ def see_node(sketch: Sketch, site: Site, names: Sequence[str | None]) -> tuple[S
     """
     seen = tuple(None if name is None else sketch.look(name) for name in names)
     sketch.given = seen
-    if not sketch.prefix and not sketch.settings.shadow and seen == site.inputs:
+    if seen == site.inputs and reads_deployed(sketch, site):
         given = site
     else:
         inputs = tuple(sketch.float32(v) if isinstance(v, Value) else None for v in seen)
         given = replace(site, inputs=inputs, attributes=_float32(site.attributes))
-    lowering = LOWERINGS.get(site.op)
-    if lowering is None and site.op not in OPS and has_function(site):
+    if reads_scales(site.op):
+        return _lowered(sketch, given)
+    given, scale = prepared(sketch, given)
+    results = _lowered(sketch, given)
+    if scale is not None:
+        floats = (v for v in results if isinstance(v, Value) and v.dtype == TensorProto.FLOAT)
+        sketch.scales.update((value, scale) for value in floats)
+    return results
+
+
+def _lowered(sketch: Sketch, given: Site) -> tuple[Seen, ...]:
+    """A node through simpler operators where there are some, else as it is."""
+    lowering = LOWERINGS.get(given.op)
+    if lowering is None and given.op not in OPS and has_function(given):
         lowering = expand
     try:
-        if lowering is not None and site.domain:
+        if lowering is not None and given.domain:
             _require_types(given)
         found = lowering(sketch, given) if lowering is not None else None
         if found is not None:
             return found
-        if any(isinstance(value, list) for value in seen):
+        if any(isinstance(value, list) for value in sketch.given):
             raise UnsupportedOp("it reads a sequence")
     except UnsupportedOp as error:
         given = replace(given, note=str(error))
@@ -130,6 +182,10 @@ def plain(sketch: Sketch, site: Site) -> tuple[Seen, ...]:
             return sketch.emit(site, unknown, site.attributes)
         return sketch.copy(site)
     if not reads_deployed(sketch, site):
+        if not site.domain and (
+            _is_new(site) or sketch.settings.blocked.intersection(site.nodes[0].outputs)
+        ):
+            return sketch.copy(site)
         types = [None if v is None else _type(v) for v in site.outputs]
         return sketch.emit(site, types, site.attributes)
     _learn(sketch, site)
@@ -137,9 +193,17 @@ def plain(sketch: Sketch, site: Site) -> tuple[Seen, ...]:
     return site.outputs
 
 
+def _is_new(site: Site) -> bool:
+    """Whether the types of the model say nothing: floats for integers, or a constant."""
+    pairs = list(zip(site.inputs, site.nodes[0].inputs, strict=False))
+    floats = any(v is not None and d is not None and v.is_float > d.is_float for v, d in pairs)
+    return floats or not any(value.variable for value in site.sources)
+
+
 def reads_deployed(sketch: Sketch, site: Site) -> bool:
     """Whether the deployed values of a node are those of the view, and may be read."""
-    if sketch.prefix or sketch.settings.shadow or any(is_odd(value) for value in site.results):
+    odd = any(is_odd(value) for value in (*site.sources, *site.results))
+    if sketch.prefix or sketch.settings.shadow or odd:
         return False
     node = site.nodes[0]
     return all(sketch.look(value.name) is value for value in node.sources)
@@ -175,6 +239,8 @@ def _bound(sketch: Sketch, deployed: Value, result: Seen) -> Seen:
     if not isinstance(result, Value) or result is deployed:
         return result
     if sketch.settings.shadow or is_odd(deployed) or not result.variable:
+        return result
+    if deployed in sketch.settings.blocked:
         return result
     sketch.bind(result, deployed)
     return deployed

@@ -24,10 +24,12 @@ class Settings:
     Attributes:
         shadow: Whether no deployed value but inputs and constants may be read.
         cell: `whole` (input and recurrent part of a cell are one linear map) or `opwise`.
+        blocked: Deployed values that lie in memory in blocks of channels and must not be read.
     """
 
     shadow: bool = False
     cell: str = "whole"
+    blocked: frozenset[Value] = frozenset()
 
 
 def is_odd(value: Value) -> bool:

@@ -86,6 +86,7 @@ def mul(site: Site) -> Kind:
             output=site.output,
             broadcasts=True,
             gates=(False, False),
+            switch=site.switch,
             adjoints=(
                 lambda t, r: t.op("Mul", r, t.at(b)),
                 lambda t, r: t.op("Mul", r, t.at(a)),

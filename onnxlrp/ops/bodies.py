@@ -101,8 +101,6 @@ def _check_states(site: Site, states: Iterable[Track]) -> None:
         outer, result = track.outer, track.result
         if outer is None or result is None or track.inner.shape is None:
             raise UnsupportedOp("the rank of a carried value is not known")
-        if track.inner.shape != outer.shape:
-            raise UnsupportedOp(f"carried value '{outer.name}' changes its shape from turn to turn")
 
 
 def tracks(site: Site, body: Body) -> tuple[list[Track], list[Track], list[Track]]:

@@ -111,6 +111,7 @@ def matmul(site: Site) -> Kind:
             operands=(a, b),
             output=site.output,
             gates=(False, False),
+            switch=site.switch,
             adjoints=(
                 lambda t, r: _left(t, r, t.at(b), site),
                 lambda t, r: _right(t, r, t.at(a), site),

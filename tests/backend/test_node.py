@@ -15,10 +15,9 @@ from tests.backend.collected import cases, operators
 from tests.backend.outcome import Outcome, described, outcomes, states
 
 KNOWN = {
-    "test_attention_*_expanded": "Softmax under `epsilon`: a score of -inf times relevance 0",
-    "test_flexattention_causal_mask_expanded_ver26": "the same",
-    "test_layer_normalization_*": "the outputs Mean and InvStdDev as what is explained",
-    "test_l2normalization_axis_0": "a row of zeros: its norm is 0",
+    "test_attention_*_fullymasked_*_expanded": "a row of scores that are all -inf: softmax is NaN",
+    "test_attention_*_nan_robustness_expanded": "the same",
+    "test_attention_*_structural_empty_expanded": "the same",
 }
 """Cases among which some fail, and why; a line whose cases all pass must go."""
 
@@ -26,18 +25,21 @@ HELD = {
     "BatchNormalization": {"s", "bias", "mean", "var"},
     "CastLike": {"like"},
     "Clip": {"min", "max"},
+    "DequantizeLinear": {"x_scale"},
     "Dropout": {"r"},
     "GridSample": {"Grid"},
+    "LinearAttention": {"past_state"},
     "Mod": {"y"},
     "Pad": {"value"},
     "Range": {"limit"},
     "Resize": {"roi", "scales"},
     "RoiAlign": {"rois"},
+    "TensorScatter": {"past_cache"},
     "Upsample": {"scales"},
 }
 """Float inputs that are stops by their role, also under `gradient`."""
 
-LEAST = 0.80
+LEAST = 0.93
 """Share of the operators with float outputs that are described; it may only rise. The aim: 0.95."""
 
 
@@ -70,7 +72,7 @@ def test_a_wrong_derivative_is_found(name: str) -> None:
     model.CopyFrom(found.graph.model)
     factor = numpy_helper.from_array(np.float32(1.02), "factor")
     model.graph.initializer.append(factor)
-    for node in model.graph.node:
+    for node in list(model.graph.node):
         for index, output in enumerate(node.output):
             if output.startswith("relevance/"):
                 node.output[index] = f"right/{output}"

@@ -16,7 +16,10 @@ BOTH = {0: "batch", 1: "sequence"}
 BATCH = {0: "batch"}
 Sample = dict[str, Tensor]
 
+SPREAD = {"initializer_range": 0.2}
+"""Wider than usual: so narrow a network would otherwise give nearly the same for all inputs."""
 ENCODER: dict[str, object] = {
+    **SPREAD,
     "vocab_size": WORDS,
     "hidden_size": 16,
     "num_hidden_layers": 2,
@@ -34,6 +37,7 @@ DECODER = ENCODER | {
     "use_cache": False,
 }
 VISION: dict[str, object] = {
+    **SPREAD,
     "hidden_size": 16,
     "num_hidden_layers": 2,
     "num_attention_heads": 2,
@@ -189,7 +193,7 @@ def _encoders() -> Iterator[Made]:
 
 
 def _decoders() -> Iterator[Made]:
-    gpt: dict[str, object] = {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 32}
+    gpt: dict[str, object] = {**SPREAD, "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 32}
     gpt |= {"vocab_size": WORDS, "use_cache": False, "bos_token_id": 1, "eos_token_id": 2}
     for attention in ("sdpa", "eager"):
         for name, family, model, config, sizes in (
@@ -206,9 +210,22 @@ def _decoders() -> Iterator[Made]:
                 attention=attention,
             )
     alone = {"num_key_value_heads": 2}
-    state = {"vocab_size": WORDS, "hidden_size": 16, "num_hidden_layers": 2, "use_cache": False}
+    state = {
+        **SPREAD,
+        "vocab_size": WORDS,
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "use_cache": False,
+    }
     selective = state | {"state_size": 4, "head_dim": 8, "num_heads": 4, "n_groups": 1}
-    bloom = {"vocab_size": WORDS, "hidden_size": 16, "n_layer": 2, "n_head": 2, "use_cache": False}
+    bloom = {
+        **SPREAD,
+        "vocab_size": WORDS,
+        "hidden_size": 16,
+        "n_layer": 2,
+        "n_head": 2,
+        "use_cache": False,
+    }
     opt = DECODER | {"ffn_dim": 32, "word_embed_proj_dim": 16}
     for name, family, model, config, sizes in (
         ("mistral", "Llama", "MistralForCausalLM", "Mistral", DECODER | {"sliding_window": 4}),

@@ -1,0 +1,89 @@
+"""Small models with operators of ONNX Runtime; their gradient against differences of its outputs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import ModelProto, helper, numpy_helper
+
+import onnxlrp
+from tests.engine import Session
+
+Arrays = Mapping[str, NDArray[np.generic]]
+
+STEP = 5e-3
+"""Step of the differences: float32 rounds a sum of about 5 by 3e-7, so an error of 6e-5."""
+
+TOLERANCE = 1e-3
+"""Of the largest derivative; ten times what rounding and the fourth power of the step leave."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model in one line and what goes into it; the first input is explained.
+
+    `symbols` are the dimensions of inputs that have names; the others are those of the arrays.
+    """
+
+    name: str
+    body: str
+    inputs: Arrays
+    constants: Arrays = field(default_factory=dict)
+    symbols: Mapping[str, Sequence[str | int]] = field(default_factory=dict)
+    opset: int = 21
+    outputs: Sequence[str] = ("y",)
+
+    def model(self, *, symbolic: bool) -> ModelProto:
+        """The model, with named dimensions or with numbers only."""
+        domains = f'"" : {self.opset}, "com.microsoft" : 1, "com.microsoft.nchwc" : 1'
+        text = f"<ir_version: 10, opset_import: [{domains}]> g () => () {{ {self.body} }}"
+        model = onnx.parser.parse_model(text)
+        for name, array in self.inputs.items():
+            shape = self.symbols.get(name, array.shape) if symbolic else array.shape
+            kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+            model.graph.input.append(helper.make_tensor_value_info(name, kind, list(shape)))
+        for name in self.outputs:
+            info = helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+            model.graph.output.append(info)
+        for name, array in self.constants.items():
+            model.graph.initializer.append(numpy_helper.from_array(array, name))
+        return model
+
+
+def draw(seed: int, *shape: int) -> NDArray[np.float32]:
+    """Normal numbers."""
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def check(case: Case, *, symbolic: bool) -> None:
+    """The gradient of the view is that of the deployed model, and the prediction is the same."""
+    model = case.model(symbolic=symbolic)
+    session = Session(model)
+    deployed = session(case.inputs)
+    weights = draw(99, *deployed["y"].shape)
+    name = next(iter(case.inputs))
+    graph = onnxlrp.compile(model, composite="gradient", target="seed", inputs=[name])
+    found = Session(graph.model)({**case.inputs, "seed": weights})
+    for output in case.outputs:
+        np.testing.assert_array_equal(found[output], deployed[output])
+    expected = _differences(session, case.inputs, name, weights)
+    bound = TOLERANCE * max(1.0, float(np.abs(expected).max()))
+    assert np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(found[f"relevance/{name}"], expected, rtol=0, atol=bound)
+
+
+def _differences(
+    session: Session, feeds: Arrays, name: str, weights: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Central differences of fourth order of the weighted sum of the output."""
+    x = feeds[name].astype(np.float64)
+    result = np.zeros_like(x)
+    for index in np.ndindex(*x.shape):
+        for factor, count in ((8, 1), (-8, -1), (-1, 2), (1, -2)):
+            moved = x.copy()
+            moved[index] += count * STEP
+            y = session({**feeds, name: moved.astype(np.float32)})["y"]
+            result[index] += factor * float((y.astype(np.float64) * weights).sum())
+    return result / (12 * STEP)
