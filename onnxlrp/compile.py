@@ -20,7 +20,7 @@ from onnxlrp.graph.read import FAULTS, Source, one_line
 from onnxlrp.graph.tape import Tape
 from onnxlrp.graph.weights import bare
 from onnxlrp.ledger import Ledger
-from onnxlrp.metadata import LEDGER, LEDGER_COLUMNS, MASK, Metadata
+from onnxlrp.metadata import LEDGER, LEDGER_COLUMNS, MASK, SHADOW, Metadata
 from onnxlrp.ops.bodies import nested
 from onnxlrp.optimize import optimize
 from onnxlrp.plan import Plan, Request, plan
@@ -148,8 +148,9 @@ def compile(  # noqa: A001, PLR0913 - name and keywords of the contract
         output=planned.output.name,
         explained=planned.view.named(planned.output.explained),
         ledger=() if book is None else book.names,
-        probes=tuple(value.name for value in probed if value in found),
+        probes=tuple(planned.view.named(value) for value in probed if value in found),
         preprocessing=dict(preprocessing or {}),
+        shadow=planned.shadow,
     )
     finished = files.to_model(planned.graph, given, shown, metadata.properties())
     _check_model(finished)
@@ -161,18 +162,37 @@ def _explain(
 ) -> tuple[dict[Value, Value], list[Value]]:
     """Emit seed and walk; return the relevance of every value and the inputs that were added."""
     t = planned.tape
-    started, added = seed(t, planned.output, aim, start or planned.composite.start)
+    started = seed(t, planned.output, aim, start or planned.composite.start)
     masks = {value: _mask_input(planned, value) for value in masked}
     filters = {value: _masked(mask, value.rank or 0) for value, mask in masks.items()}
     rules = {site: item.rule for site, item in planned.assigned.items()}
-    seeds = {planned.output.explained: started}
+    seeds = {planned.output.explained: started.relevance}
+    if planned.shadow and book is not None:
+        _compare(planned, started.weights, book)
     found = propagate(t, planned.kinds, rules, seeds, filters, book)
     t.scope = "input"
     for value in planned.inputs:
         found.setdefault(value, t.zeros(value))
         if planned.composite.times_input:
-            found[value] = t.op("Mul", found[value], t.at(value))
-    return found, [*added, *masks.values()]
+            x = t.at(value)
+            x = x if value.dtype == TensorProto.FLOAT else t.op("Cast", x, to=TensorProto.FLOAT)
+            found[value] = t.op("Mul", found[value], x)
+    return found, [*started.inputs, *masks.values()]
+
+
+def _compare(planned: Plan, weights: Value, book: Ledger) -> None:
+    """One row for the explained entries: the prediction, what the shadow gives, the difference."""
+    t, output = planned.tape, planned.output
+    deployed = planned.graph.values[output.name]
+    if not deployed.is_float:
+        return
+    t.scope = SHADOW
+    given = t.op("Cast", t.at(deployed), to=TensorProto.FLOAT)
+    own = t.op("Mul", weights, t.rows(given))
+    copied = t.op("Mul", weights, t.rows(t.at(output.value)))
+    with book.row(t, SHADOW) as entry:
+        entry.flows([own], [copied])
+        entry.absorb("rule", t.op("Sub", own, copied))
 
 
 def _is_samplewise(planned: Plan) -> bool:
@@ -187,7 +207,7 @@ def _mask_input(planned: Plan, value: Value) -> Value:
     channels = value.shape[1] if value.shape is not None and len(value.shape) > 1 else None
     if not isinstance(channels, int):
         raise InputError(f"mask '{value.name}': its number of channels is not known")
-    name = MASK + value.name
+    name = MASK + planned.view.named(value)
     ones = numpy_helper.from_array(np.ones((1, channels), dtype=np.float32), name)
     mask = Value(name, TensorProto.FLOAT, (None, channels), ones, variable=True)
     return planned.graph.declare(mask)
@@ -210,12 +230,13 @@ def _masked(mask: Value, rank: int) -> Filter:
 
 def _matching(planned: Plan, globs: Sequence[str], what: str) -> list[Value]:
     """Hidden values on the path whose names match, in forward order."""
+    named = planned.view.named
     hidden = [v for site in planned.kinds for v in site.outputs if v is not None]
     found: list[Value] = []
     for pattern in globs:
-        matches = [value for value in hidden if fnmatchcase(value.name, pattern)]
+        matches = [value for value in hidden if fnmatchcase(named(value), pattern)]
         if not matches:
-            names = ", ".join(value.name for value in hidden[:10])
+            names = ", ".join(named(value) for value in hidden[:10])
             raise InputError(f"{what} '{pattern}' matches no hidden value; there are: {names}, ...")
         found += [value for value in matches if value not in found]
     return found
@@ -225,7 +246,8 @@ def _relevances(
     planned: Plan, found: Mapping[Value, Value], probed: Sequence[Value]
 ) -> list[Value]:
     values = [*planned.inputs, *(value for value in probed if value in found)]
-    return [outputs.relevance(planned.tape, value, found[value]) for value in values]
+    named = planned.view.named
+    return [outputs.relevance(planned.tape, v, found[v], named(v)) for v in values]
 
 
 def _pictures(

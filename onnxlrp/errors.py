@@ -14,7 +14,13 @@ __all__ = [
 
 
 class Error(Exception):
-    """Base of all errors of onnxlrp; the text says what is wrong, where, and what to do."""
+    """Base of all errors of onnxlrp; the text says what is wrong, where, and what to do.
+
+    It is one line, whatever names a model brings.
+    """
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(" ".join(text.split()))
 
 
 class ModelError(Error):

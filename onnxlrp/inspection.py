@@ -58,6 +58,7 @@ class Report:
         others: The inputs that are not explained, each with the reason.
         rows: Every site that relevance can reach, those in bodies before the one that holds them.
         unmatched: For each node at which a pattern did not match: name, operator, reason.
+        shadow: Whether relevance runs on a float32 copy of the model.
     """
 
     composite: str
@@ -67,6 +68,7 @@ class Report:
     others: tuple[tuple[str, str], ...]
     rows: tuple[Row, ...]
     unmatched: tuple[tuple[str, str, str], ...]
+    shadow: bool = False
 
     @property
     def unsupported(self) -> tuple[Row, ...]:
@@ -126,6 +128,7 @@ def inspect(  # noqa: PLR0913 - the keywords of the contract
         others=tuple(_others(planned)),
         rows=tuple(_rows(planned, planned.kinds)),
         unmatched=tuple((site.name, site.op, why) for site, why in planned.view.reasons),
+        shadow=planned.shadow,
     )
 
 

@@ -16,6 +16,7 @@ SCOPE: Final = "lrp/"
 TARGET: Final = "target"
 SEED: Final = "seed"
 LEDGER: Final = "ledger"
+SHADOW: Final = "shadow"
 LEDGER_COLUMNS: Final = (
     "in",
     "out",
@@ -26,6 +27,10 @@ LEDGER_COLUMNS: Final = (
     "rule",
     "unexplained",
 )
+
+
+LATER: Final = frozenset({"shadow"})
+"""Fields that graphs of version 0.1 lack."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +48,8 @@ class Metadata:
         ledger: Row names of the output `ledger`, empty without one.
         probes: Names of the hidden values whose relevance is an output.
         preprocessing: The preprocessing of the picture, where the user gave one.
+        shadow: Whether relevance runs on a float32 copy of a model that computes in half precision
+            or in quantised numbers.
     """
 
     version: str
@@ -55,6 +62,7 @@ class Metadata:
     ledger: tuple[str, ...] = ()
     probes: tuple[str, ...] = ()
     preprocessing: Mapping[str, object] = field(default_factory=dict)
+    shadow: bool = False
 
     def properties(self) -> dict[str, str]:
         """Return the entries of `metadata_props`: key `onnxlrp.<field>`, value JSON."""
@@ -74,6 +82,8 @@ class Metadata:
             raise ModelError("not an explanation graph; make one with `onnxlrp compile`")
         fields: dict[str, object] = {}
         for name in cls.__dataclass_fields__:
+            if name in LATER and PREFIX + name not in properties:
+                continue
             try:
                 value = json.loads(properties[PREFIX + name])
             except (KeyError, ValueError) as error:

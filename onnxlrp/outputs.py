@@ -16,9 +16,12 @@ STOPS = ((0.0, (0, 0, 160)), (0.25, (70, 110, 230)), (0.5, (255, 255, 255)),
 """Control points of the diverging colour map: blue against, white nothing, red for."""
 
 
-def relevance(t: Tape, value: Value, found: Value) -> Value:
-    """`relevance/<value>`: float32, the shape of the value, `[N, T, ...]` for T targets."""
-    return _output(t, RELEVANCE + value.name, found, value.shape)
+def relevance(t: Tape, value: Value, found: Value, name: str = "") -> Value:
+    """`relevance/<value>`: float32, the shape of the value, `[N, T, ...]` for T targets.
+
+    `name` is the name of the value in the model where it has another one in the view.
+    """
+    return _output(t, RELEVANCE + (name or value.name), found, value.shape)
 
 
 def spread_targets(t: Tape, found: Value) -> Value:

@@ -13,7 +13,7 @@ from onnxlrp.graph.load import load
 from onnxlrp.graph.read import Source
 from onnxlrp.graph.tape import Tape
 from onnxlrp.graph.view import Site, View
-from onnxlrp.lower import see
+from onnxlrp.lower import needs_shadow, see
 from onnxlrp.metadata import (
     HEATMAP,
     IMAGE,
@@ -79,6 +79,7 @@ class Plan:
         assigned: The rule of each site.
         inputs: The explained inputs.
         output: The explained output.
+        shadow: Whether the view is a float32 copy of the whole model.
     """
 
     graph: Graph
@@ -89,6 +90,7 @@ class Plan:
     assigned: Mapping[Site, Assigned]
     inputs: tuple[Value, ...]
     output: Output
+    shadow: bool = False
 
 
 def plan(model: Source, request: Request) -> Plan:
@@ -112,7 +114,9 @@ def plan(model: Source, request: Request) -> Plan:
     t.batch = _batch(output.explained, inputs)
     t.batched = _has_batch(output.value, inputs)
     composite = parse(request.composite, request.split, kinds)
-    return Plan(graph, t, view, kinds, composite, assign(composite, kinds), inputs, output)
+    rules = assign(composite, kinds)
+    shadow = needs_shadow(graph)
+    return Plan(graph, t, view, kinds, composite, rules, inputs, output, shadow)
 
 
 def _check_stops(view: View, stops: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from onnxlrp.graph.graph import Shape, Value
 from onnxlrp.graph.tape import Tape
 from onnxlrp.metadata import SEED, TARGET
 
-__all__ = ["Output", "Target", "parse_target", "seed"]
+__all__ = ["Output", "Seed", "Target", "parse_target", "seed"]
 
 Index = tuple[int, ...]
 MODES = ("argmax", "index", "input", "seed", "contrast", "clrp", "sglrp")
@@ -94,13 +94,28 @@ def _index(part: str, text: str) -> Index:
         ) from error
 
 
-def seed(t: Tape, output: Output, target: Target, start: str) -> tuple[Value, tuple[Value, ...]]:
-    """Make the seed in the shape of the explained value, and the graph inputs that it needs."""
+@dataclass(frozen=True)
+class Seed:
+    """Where relevance starts.
+
+    Attributes:
+        relevance: The seed, in the shape of the explained value.
+        weights: How much of each entry of the output is explained, `[T*N, K]`.
+        inputs: The graph inputs that it needs.
+    """
+
+    relevance: Value
+    weights: Value
+    inputs: tuple[Value, ...] = ()
+
+
+def seed(t: Tape, output: Output, target: Target, start: str) -> Seed:
+    """Make the seed in the shape of the explained value."""
     t.scope = "seed"
     if target.mode == "seed":
         given = Value(SEED, TensorProto.FLOAT, output.value.shape, variable=True)
         t.graph.declare(given)
-        return t.reshape(given, output.explained), (given,)
+        return Seed(t.reshape(given, output.explained), t.rows(given), (given,))
     rows = _Rows(t, output)
     inputs: tuple[Value, ...] = ()
     if target.mode == "input":
@@ -109,8 +124,10 @@ def seed(t: Tape, output: Output, target: Target, start: str) -> tuple[Value, tu
         chosen = rows.one_hot(_constant(t, rows, target.indices[0]))
     else:
         chosen = rows.best(target.position)
+    if target.mode == "contrast":
+        chosen = t.op("Sub", chosen, rows.one_hot(_constant(t, rows, target.indices[1])))
     result = _weighted(t, rows, chosen, target, start)
-    return t.reshape(result, output.explained), inputs
+    return Seed(t.reshape(result, output.explained), chosen, inputs)
 
 
 def _weighted(t: Tape, rows: "_Rows", chosen: Value, target: Target, start: str) -> Value:
@@ -123,9 +140,6 @@ def _weighted(t: Tape, rows: "_Rows", chosen: Value, target: Target, start: str)
         p = rows.probabilities
         own = t.op("ReduceSum", t.op("Mul", chosen, p), [1], keepdims=1)
         return t.op("Mul", own, t.op("Sub", chosen, p))
-    if target.mode == "contrast":
-        other = rows.one_hot(_constant(t, rows, target.indices[1]))
-        chosen = t.op("Sub", chosen, other)
     if start == "one":
         ones = t.op("Add", t.op("Mul", rows.logits, 0.0), 1.0)
         return t.op("Mul", chosen, ones)

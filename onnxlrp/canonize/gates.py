@@ -22,7 +22,8 @@ def mark_gates(view: View, t: Tape) -> None:
     """Mul | MatMul of two live values, one of them a switch  =>  the same, attribute `switch`.
 
     Written for recurrent cells, squeeze-and-excitation, gated units and attention by all exporters.
-    Matches where exactly one factor comes from a sigmoid or a softmax, through moves, masks and `1 - x`.
+    Matches where exactly one factor comes from a sigmoid or a softmax, through moves, masks and
+    `1 - x`.
     """
     for site in view:
         if site.op not in {"MatMul", "Mul"} or not all(v.variable for v in site.sources):

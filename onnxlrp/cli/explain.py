@@ -173,6 +173,8 @@ def _read(reader: Reader, sample: Sample, result: Result) -> tuple[Finding, ...]
 def _report(explain: Explainer, notes: Sequence[str], out: str | os.PathLike[str]) -> None:
     for note in notes:
         print(note)
+    if explain.metadata.shadow:
+        print("relevance runs on a float32 copy of the model; --ledger shows how far it is off")
     method = explain.metadata.composite.get("name", "")
     print(f"output '{explain.metadata.output}', composite {method}, {explain.providers[0]}")
     print(f"wrote {os.fspath(out)}")

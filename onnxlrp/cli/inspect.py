@@ -85,6 +85,8 @@ def _print_rows(report: "Report", *, why: bool) -> None:
 def _summary(report: "Report", cost: "Cost | None", unknown: str | None) -> Iterator[str]:
     inputs = ", ".join(f"'{name}'" for name in report.inputs)
     yield f"composite {report.composite}, output '{report.output}', inputs {inputs}"
+    if report.shadow:
+        yield "relevance runs on a float32 copy of the model; --ledger shows how far it is off"
     for name, reason in report.others:
         yield f"input '{name}' is not explained: {reason}"
     yield f"coverage {report.coverage:.1%}, {len(report.unsupported)} nodes unsupported"

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 OPSET = 21
 IR = 10
 OLDEST = 7
+OLDEST_SCAN = 8
 NEWEST_STAMP = 26
 NEWEST_IR = 13
 
@@ -45,6 +46,10 @@ def check_operators(model: ModelProto) -> None:
         raise ModelError(
             f"opset {opset} is newer than {onnx.defs.onnx_opset_version()}, the newest that the "
             "installed onnx package knows; update onnx or export with an older opset"
+        )
+    if opset == OLDEST_SCAN and any(node.op_type == "Scan" for node in model.graph.node):
+        raise UnsupportedOp(
+            f"Scan of opset {opset} has a batch axis that newer ones lack; export with opset 9"
         )
     functions = {(function.domain, function.name) for function in model.functions}
     for node in model.graph.node:
@@ -74,7 +79,7 @@ def lift(model: ModelProto) -> ModelProto:
         checker.check_model(light)
     except FAULTS as error:
         raise ModelError(f"the model is not valid ONNX: {one_line(error)}") from error
-    lifted = _typed(_converted(light))
+    lifted = _converted(light)
     _give_back(lifted.graph, weights)
     _name_nodes(lifted.graph)
     newest = _standard_opset(lifted) > OPSET
@@ -107,23 +112,18 @@ def _give_back(graph: onnx.GraphProto, weights: list[TensorProto]) -> None:
 
 
 def _converted(model: ModelProto) -> ModelProto:
+    """The model at opset 21, or at the smallest newer one that holds its operators; typed."""
     opset = _standard_opset(model)
-    if opset == OPSET:
-        return model
-    try:
-        return version_converter.convert_version(model, OPSET)
-    except FAULTS as error:
-        if OPSET < opset <= NEWEST_STAMP:
-            log.info("opset %d stays: %s", opset, one_line(error))
-            return model
-        raise ModelError(f"cannot lift opset {opset} to {OPSET}: {one_line(error)}") from error
-
-
-def _typed(model: ModelProto) -> ModelProto:
-    try:
-        return infer(model)
-    except FAULTS as error:
-        raise ModelError(f"types and shapes do not fit: {one_line(error)}") from error
+    reason = ""
+    for stamp in range(OPSET, max(OPSET, min(opset, NEWEST_STAMP)) + 1):
+        try:
+            same = stamp == opset
+            return infer(model if same else version_converter.convert_version(model, stamp))
+        except FAULTS as error:
+            reason = reason or one_line(error)
+            log.info("opset %d does not hold the model: %s", stamp, one_line(error))
+    what = "types and shapes do not fit" if opset == OPSET else f"cannot lift opset {opset}"
+    raise ModelError(f"{what}: {reason}")
 
 
 def _name_nodes(graph: onnx.GraphProto) -> None:

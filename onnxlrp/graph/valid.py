@@ -28,7 +28,16 @@ def check_sizes(model: ModelProto) -> None:
 
 
 def _check_names(graph: GraphProto) -> None:
-    """Text that is not UTF-8 comes out of the parser as bytes."""
+    """Text that is not UTF-8 comes out of the parser as bytes, or not at all."""
+    try:
+        _read_names(graph)
+    except UnicodeDecodeError as error:
+        raise ModelError(f"a name is not UTF-8 text: {error.object!r}") from error
+
+
+def _read_names(graph: GraphProto) -> None:
+    if not isinstance(graph.name, str):
+        raise ModelError(f"the name of a graph, {graph.name!r}, is not UTF-8 text")
     for node in graph.node:
         attributes = (item.name for item in node.attribute)
         texts = (node.op_type, node.domain, node.name, *node.input, *node.output, *attributes)
@@ -63,7 +72,8 @@ def _check_tensor(tensor: TensorProto) -> None:
         return
     try:
         size = helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
-        if len(tensor.raw_data) != math.prod(tensor.dims) * size:
+        text = tensor.data_type == TensorProto.STRING
+        if text or len(tensor.raw_data) != math.prod(tensor.dims) * size:
             numpy_helper.to_array(tensor)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(

@@ -14,7 +14,7 @@ from onnxlrp.lower import (
     recurrent,
     sequences,
 )
-from onnxlrp.lower.see import see
+from onnxlrp.lower.see import needs_shadow, see
 
 FAMILIES = (
     control,
@@ -32,4 +32,4 @@ FAMILIES = (
 )
 """One module per family of lowerings; importing them declares the lowerings."""
 
-__all__ = ["FAMILIES", "see"]
+__all__ = ["FAMILIES", "needs_shadow", "see"]

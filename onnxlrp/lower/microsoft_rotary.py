@@ -106,13 +106,13 @@ class Places:
     """Where queries and keys stand.
 
     Attributes:
-        before: Number of tokens before the new ones, `[B, 1]`.
+        ends: Number of tokens with the new ones, `[B, 1]`.
         queries: Places of the queries, `[B, S]`.
         keys: Places of old and new keys, `[B, T]`.
         real: Whether an old key is one, `[B, T]`; None where there are no old keys.
     """
 
-    before: Value
+    ends: Value
     queries: Value
     keys: Value
     real: Value | None
@@ -130,19 +130,20 @@ def _places(sketch: Sketch, site: Site, q: Value) -> Places:
     queries = sketch.op("Add", numbers(sketch, q, 2), before)
     past = site.input(3)
     if past is None:
-        return Places(before, queries, queries, None)
+        return Places(ends, queries, queries, None)
     old = sketch.op("Add", numbers(sketch, past, 2), sketch.op("Mul", before, zero))
     keys = sketch.op("Concat", old, queries, axis=1)
     new = sketch.op("GreaterOrEqual", queries, before)
     real = sketch.op("Concat", sketch.op("Less", old, before), new, axis=1)
-    return Places(before, queries, keys, real)
+    return Places(ends, queries, keys, real)
 
 
 def _visible(sketch: Sketch, site: Site, places: Places) -> Value:
     """Which keys each query may see, `[B, 1, S, T]`."""
     queries = sketch.op("Unsqueeze", places.queries, [1, 3])
     keys = sketch.op("Unsqueeze", places.keys, [1, 2])
-    allowed = sketch.op("LessOrEqual", keys, queries)
+    ends = sketch.op("Unsqueeze", places.ends, [2, 3])
+    allowed = sketch.op("And", sketch.op("LessOrEqual", keys, queries), sketch.op("Less", keys, ends))
     window = site.integer("local_window_size", -1)
     if window > 0:
         near = sketch.op("Greater", keys, sketch.op("Sub", queries, sketch.t.constant_int(window)))
@@ -216,9 +217,9 @@ def _repeated(sketch: Sketch, x: Value, group: int) -> Value:
     """Every head as often as queries share it: `[B, K, T, D]` -> `[B, K group, T, D]`."""
     heads, size = known_dim(x, 1), known_dim(x, 3)
     wide = sketch.op("Expand", sketch.op("Unsqueeze", x, [2]), [1, 1, group, 1, 1])
-    flat = sketch.op("Shape", x, start=2, end=3)
-    shape = sketch.op("Concat", [0, heads * group], flat, [size], axis=0)
-    return sketch.op("Reshape", wide, shape)
+    flat = sketch.op("Reshape", wide, [0, heads * group, -1, size])
+    assert x.shape is not None
+    return sketch.typed(flat, (x.shape[0], heads * group, x.shape[2], size))
 
 
 def _sink(sketch: Sketch, site: Site, heads: int) -> Value | None:

@@ -194,7 +194,9 @@ def plain(sketch: Sketch, site: Site) -> tuple[Seen, ...]:
 
 
 def _is_new(site: Site) -> bool:
-    """Whether the types of the model say nothing: floats for integers, or a constant."""
+    """Whether the model does not say what a copy gives: unknown, floats for integers, constant."""
+    if not all(value.dtype and value.shape is not None for value in site.results):
+        return all(value.dtype for value in site.sources)
     pairs = list(zip(site.inputs, site.nodes[0].inputs, strict=False))
     floats = any(v is not None and d is not None and v.is_float > d.is_float for v, d in pairs)
     return floats or not any(value.variable for value in site.sources)

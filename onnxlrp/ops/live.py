@@ -46,7 +46,7 @@ def _described(
     site: Site, live: set[Value], stops: frozenset[str]
 ) -> tuple[Kind, tuple[Value, ...]]:
     """The kind of a site and its live outputs."""
-    if site.name in stops:
+    if site.name in stops or all(value.size == 0 for value in site.results):
         return Stop(output=site.output), ()
     if site.op in BODIED and site.bodies:
         try:

@@ -63,6 +63,8 @@ def transpose(site: Site) -> Move:
     if rank is None:
         raise UnsupportedOp("the rank of its input is not known")
     perm = site.integers("perm", list(range(rank))[::-1])
+    if sorted(perm) != list(range(rank)):
+        raise UnsupportedOp(f"its permutation {perm} is not one of {rank} axes")
     inverse = [perm.index(axis) for axis in range(rank)]
     return _move(site, lambda t, r: t.op("Transpose", r, perm=inverse))
 
@@ -180,7 +182,9 @@ def concat(site: Site) -> Move:
 
     What falls on constant inputs is absorbed as bias.
     """
-    axis = site.integer("axis")
+    axis, rank = site.integer("axis"), site.output.rank
+    if rank is None or not -rank <= axis < rank:
+        raise UnsupportedOp(f"its axis {axis} is none of its output")
 
     def adjoint(t: Tape, r: Relevance) -> Relevance:
         pieces = t.ops("Split", some(r), _sizes(t, site, axis), outputs=len(site.inputs), axis=axis)

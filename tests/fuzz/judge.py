@@ -27,8 +27,6 @@ KINK = 0.1
 STOPS = {"Clip", "GridSample", "RoiAlign", "Upsample", "Resize", "Dropout", "PRelu"}
 """Operators that have inputs through which, by declaration, nothing flows."""
 
-TRAINED = sorted((Path(__file__).parents[2] / "models" / "trained").glob("*.onnx"))
-
 
 def model(seed: int) -> tuple[bytes, str]:
     """The model of a seed, and how it was made."""
@@ -126,12 +124,18 @@ def _alarm(*_: object) -> None:
     raise TimeoutError
 
 
+def say(**fields: object) -> None:
+    """One line of JSON, at once: a crash of a library must not take it along."""
+    sys.stdout.write(json.dumps(fields) + "\n")
+    sys.stdout.flush()
+
+
 def main(first: int, last: int) -> None:
     """Judge the models of a range of seeds; print a line for each that went wrong, then counts."""
     signal.signal(signal.SIGALRM, _alarm)
     total: Counter[str] = Counter()
     for seed in range(first, last):
-        print(json.dumps({"at": seed}), flush=True)
+        say(at=seed)
         data, kind = model(seed)
         signal.alarm(SECONDS)
         try:
@@ -142,13 +146,13 @@ def main(first: int, last: int) -> None:
             counts = Counter({"crash": 1})
             last_call = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{Path(last_call.filename).name}:{last_call.lineno}"
-            print(json.dumps({"seed": seed, "kind": kind, "error": repr(error)[:300], "at": where}))
+            say(seed=seed, kind=kind, error=repr(error)[:300], where=where)
         finally:
             signal.alarm(0)
         for name in {"hang", "unclear", "differs"} & set(counts):
-            print(json.dumps({"seed": seed, "kind": kind, "error": name}))
+            say(seed=seed, kind=kind, error=name)
         total += counts
-    print(json.dumps({"counts": dict(total)}), flush=True)
+    say(counts=dict(total))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.lower.microsoft import Case, check, draw
+from tests.lower.microsoft import Case, check, check_alone, draw
 
 HALF = {"x": ("N", "S", 4)}
 PROJECTED = {"w": draw(1, 4, 12), "b": draw(2, 12)}
@@ -29,7 +29,6 @@ LONG = ("m", np.array([[1, 1, 0, 1, 1], [0, 1, 1, 1, 1]], np.int32), ("N", "T"))
 
 ATTENTION = [
     attention("plain", "", "x, w, b"),
-    attention("no bias", "", "x, w"),
     attention("scale", ", scale=0.3", "x, w, b"),
     attention("unidirectional", ", unidirectional=1", "x, w, b"),
     attention("lengths", "", "x, w, b, m", LENGTHS),
@@ -51,12 +50,13 @@ def heads(name: str, body: str, *extra: tuple, settings: str = "") -> Case:
     symbols = {**HALF, **{item[0]: item[2] for item in extra}}
     known = {
         "w": draw(6, 4, 4), "v": draw(7, 4, 4), "u": draw(8, 4, 6), "b": draw(9, 12),
+        "flat": np.array([0, 0, 4], np.int64),
         "packed": np.array([0, 0, 2, 3, 2], np.int64), "pair": np.array([0, 0, 2, 2, 2], np.int64),
         "split": np.array([0, 0, 2, 2], np.int64), "w3": draw(10, 4, 12), "w2": draw(11, 4, 8),
         "d": draw(12, 14),
     }  # fmt: skip
     used = text.replace(",", " ").replace("(", " ").replace(")", " ").split()
-    kept = {key: value for key, value in known.items() if key in used}
+    kept = {key: value for key, value in known.items() if key in used or key == "flat"}
     return Case(name, text, given, kept, symbols)
 
 
@@ -77,9 +77,21 @@ MULTI_HEAD = [
     heads("mask of pairs", PARTS + "y = MHA (x, k, v0, , m)", CUBE),
     heads("added", PARTS + "y = MHA (x, k, v0, , , a)", BIAS),
     heads("past", PARTS + "y, o, r = MHA (x, k, v0, , , , p, q)", OLD, OLDER),
-    heads("packed", "k = MatMul (x, w3) z = Reshape (k, packed) y = MHA (z)"),
-    heads("packed pair", "k = MatMul (x, w2) z = Reshape (k, pair) y = MHA (x, z)"),
     heads("keys in heads", PARTS + SPLIT + "y = MHA (x, k4, v4)"),
+]
+
+FORMS = " y = com.microsoft.MultiHeadAttention <num_heads=2> (q, k1, v1)"
+PACKED = [
+    (
+        heads("packed", "k = MatMul (x, w3) z = Reshape (k, packed) y = MHA (z)"),
+        "k = MatMul (x, w3) z = Reshape (k, packed) a, e, i = Split <axis=3, num_outputs=3> (z)"
+        "q = Reshape (a, flat) k1 = Reshape (e, flat) v1 = Reshape (i, flat)" + FORMS,
+    ),
+    (
+        heads("packed pair", "k = MatMul (x, w2) z = Reshape (k, pair) y = MHA (x, z)"),
+        "k = MatMul (x, w2) z = Reshape (k, pair) e, i = Split <axis=3, num_outputs=2> (z)"
+        "q = Identity (x) k1 = Reshape (e, flat) v1 = Reshape (i, flat)" + FORMS,
+    ),
 ]
 
 
@@ -93,3 +105,9 @@ def test_gradient_of_attention(case: Case, symbolic: bool) -> None:
 @pytest.mark.parametrize("case", MULTI_HEAD, ids=lambda case: case.name)
 def test_gradient_of_multi_head_attention(case: Case, symbolic: bool) -> None:
     check(case, symbolic=symbolic)
+
+
+@pytest.mark.parametrize("symbolic", [False, True], ids=["static", "symbolic"])
+@pytest.mark.parametrize(("case", "same"), PACKED, ids=["packed", "packed pair"])
+def test_packed_values_are_those_taken_apart(case: Case, same: str, symbolic: bool) -> None:
+    check_alone(case, same, symbolic=symbolic)
