@@ -1,8 +1,9 @@
 """Recurrent networks with random weights: taggers, and one echo state network in three exports.
 
 `tagger` takes `x [L, N, D]` (and the initial states where they are asked for) and gives `y`.
-`esn` takes `x [N, L, D]` and gives `y [N, K]`: the same weights as an unrolled graph, as a Loop
-with a counter and a Gather as exporters write it, and as a Scan.
+`unrolled_lstm` is an LSTM tagger written step by step. `esn` takes `x [N, L, D]` and gives
+`y [N, K]`: the same weights as an unrolled graph, as a Loop with a counter and a Gather as
+exporters write it, and as a Scan.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from models.writer import IR_VERSION, OPSET
 
-__all__ = ["FORMS", "Sizes", "esn", "tagger"]
+__all__ = ["FORMS", "Sizes", "esn", "tagger", "unrolled_lstm"]
 
 Array = NDArray[np.float32]
 Form = Literal["loop", "scan", "unrolled"]
@@ -106,6 +107,47 @@ def tagger(  # each is one switch of the operator
     )
 
 
+def unrolled_lstm(weights: dict[str, Array], *, size: Sizes = TINY) -> ModelProto:
+    """The same function as `tagger("LSTM", states=True)`, one Gemm per gate and step.
+
+    Args:
+        weights: `W`, `R` and `B` of the tagger.
+        size: The sizes of the tagger.
+    """
+    w, r = (np.split(weights[name][0], 4) for name in ("W", "R"))
+    bias = np.split(weights["B"][0].reshape(2, -1).sum(0), 4)
+    given: dict[str, NDArray[Any]] = {"first": np.array([0], np.int64)}
+    for gate, w_g, r_g, b_g in zip("iofg", w, r, bias, strict=True):
+        given |= {f"w_{gate}": np.concatenate([w_g, r_g], axis=1).T, f"b_{gate}": b_g}
+
+    def node(op: str, inputs: list[str], output: str, **attributes: Any) -> NodeProto:
+        return helper.make_node(op, inputs, [output], name=output, **attributes)
+
+    nodes = [node("Squeeze", ["h0", "first"], "h_0"), node("Squeeze", ["c0", "first"], "c_0")]
+    for t in range(size.steps):
+        given[f"t_{t}"] = np.array(t, np.int64)
+        nodes += [
+            node("Gather", ["x", f"t_{t}"], f"x_{t}", axis=0),
+            node("Concat", [f"x_{t}", f"h_{t}"], f"xh_{t}", axis=1),
+        ]
+        for gate in "iofg":
+            nodes += [
+                node("Gemm", [f"xh_{t}", f"w_{gate}", f"b_{gate}"], f"z{gate}_{t}"),
+                node("Tanh" if gate == "g" else "Sigmoid", [f"z{gate}_{t}"], f"{gate}_{t}"),
+            ]
+        nodes += [
+            node("Mul", [f"f_{t}", f"c_{t}"], f"kept_{t}"),
+            node("Mul", [f"i_{t}", f"g_{t}"], f"new_{t}"),
+            node("Add", [f"kept_{t}", f"new_{t}"], f"c_{t + 1}"),
+            node("Tanh", [f"c_{t + 1}"], f"seen_{t}"),
+            node("Mul", [f"o_{t}", f"seen_{t}"], f"h_{t + 1}"),
+        ]
+    nodes.append(node("Unsqueeze", [f"h_{size.steps}", "first"], "Y_h"))
+    state = [1, size.batch or "N", size.hidden]
+    x = [size.steps, size.batch or "N", size.inputs]
+    return _model(nodes, {"x": x, "h0": state, "c0": state}, {"Y_h": state}, given)
+
+
 def esn(form: Form, *, size: Sizes = TINY, seed: int = 0, leak: float = 0.3) -> ModelProto:
     """An echo state network: h = (1 - leak) h + leak tanh(W u + R h + b), y = V h_L.
 
@@ -135,7 +177,7 @@ def esn(form: Form, *, size: Sizes = TINY, seed: int = 0, leak: float = 0.3) -> 
         helper.make_node("Concat", ["rows", "hidden"], ["state_shape"], name="sizes", axis=0),
         helper.make_node("ConstantOfShape", ["state_shape"], ["h0"], name="begin"),
     ]
-    nodes = {"unrolled": _unrolled, "loop": _loop, "scan": _scan}[form](size.steps)
+    nodes = {"unrolled": _unrolled(size.steps), "loop": _loop(), "scan": _scan()}[form]
     readout = helper.make_node("MatMul", ["h_last", "w_out"], ["y"], name="readout")
     batch = size.batch or "N"
     length = size.steps if size.batch or form == "unrolled" else "L"
@@ -177,7 +219,7 @@ def _unrolled(steps: int) -> list[NodeProto]:
     return nodes
 
 
-def _loop(steps: int) -> list[NodeProto]:
+def _loop() -> list[NodeProto]:
     """Trip count from Shape, counter and Gather, a weight that never changes, a stacked state."""
     number, truth = TensorProto.INT64, TensorProto.BOOL
     body = helper.make_graph(
@@ -220,7 +262,7 @@ def _loop(steps: int) -> list[NodeProto]:
     ]
 
 
-def _scan(steps: int) -> list[NodeProto]:
+def _scan() -> list[NodeProto]:
     body = helper.make_graph(
         _step("u", "h", "h_new", ""),
         "step",

@@ -15,13 +15,14 @@ from onnxlrp.composites.base import STARTS
 from onnxlrp.errors import CompositeError, InputError, ModelError
 from onnxlrp.graph import save as files
 from onnxlrp.graph.check import check
-from onnxlrp.graph.graph import Value
+from onnxlrp.graph.graph import Node, Value
+from onnxlrp.graph.lift import restore
 from onnxlrp.graph.read import FAULTS, Source, one_line
 from onnxlrp.graph.tape import Tape
 from onnxlrp.graph.weights import bare
 from onnxlrp.ledger import Ledger
 from onnxlrp.metadata import LEDGER, LEDGER_COLUMNS, MASK, SHADOW, Metadata
-from onnxlrp.ops.bodies import nested
+from onnxlrp.ops.bodies import nested, turns_first
 from onnxlrp.optimize import optimize
 from onnxlrp.plan import Plan, Request, plan
 from onnxlrp.relevance import Filter, propagate
@@ -154,6 +155,7 @@ def compile(  # noqa: A001, PLR0913 - name and keywords of the contract
     )
     finished = files.to_model(planned.graph, given, shown, metadata.properties())
     _check_model(finished)
+    restore(finished)
     return ExplanationGraph(finished, metadata, planned.graph.folder)
 
 
@@ -184,7 +186,7 @@ def _compare(planned: Plan, weights: Value, book: Ledger) -> None:
     """One row for the explained entries: the prediction, what the shadow gives, the difference."""
     t, output = planned.tape, planned.output
     deployed = planned.graph.values[output.name]
-    if not deployed.is_float:
+    if not deployed.is_float or _is_signed(planned.graph.producer(deployed)):
         return
     t.scope = SHADOW
     given = t.op("Cast", t.at(deployed), to=TensorProto.FLOAT)
@@ -195,10 +197,23 @@ def _compare(planned: Plan, weights: Value, book: Ledger) -> None:
         entry.absorb("rule", t.op("Sub", own, copied))
 
 
+def _is_signed(node: Node | None) -> bool:
+    """Whether a node dequantises int8.
+
+    ONNX Runtime makes uint8 of int8 only where nobody else reads the output: the bits of the
+    prediction would change.
+    """
+    if node is None or node.op != "DequantizeLinear" or node.inputs[0] is None:
+        return False
+    return node.inputs[0].dtype == TensorProto.INT8
+
+
 def _is_samplewise(planned: Plan) -> bool:
     """Whether every value that relevance passes has the batch on axis 0."""
     every = nested(planned.kinds)
     passed = (v for kind in every.values() for v in (*kind.operands, kind.output))
+    if any(turns_first(kind) for kind in every.values()):
+        return False
     return all(planned.tape.has_batch(value) for value in passed)
 
 

@@ -1,7 +1,7 @@
 """Decides what is explained and how, before anything is propagated."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from onnxlrp.canonize import canonize
@@ -14,6 +14,7 @@ from onnxlrp.graph.read import Source
 from onnxlrp.graph.tape import Tape
 from onnxlrp.graph.view import Site, View
 from onnxlrp.lower import needs_shadow, see
+from onnxlrp.lower.quantised_values import reads_scales
 from onnxlrp.metadata import (
     HEATMAP,
     IMAGE,
@@ -120,10 +121,18 @@ def plan(model: Source, request: Request) -> Plan:
 
 
 def _check_stops(view: View, stops: Sequence[str]) -> None:
-    known = {site.name for site in view}
+    known = {site.name for site in _with_bodies(view)}
     for name in stops:
         if name not in known:
             raise InputError(f"--stop {name}: the model has no node of that name")
+
+
+def _with_bodies(view: View) -> Iterator[Site]:
+    """All sites, those in bodies too."""
+    for site in view:
+        yield site
+        for body in site.bodies:
+            yield from _with_bodies(body.view)
 
 
 def _refuse_explained(graph: Graph) -> None:
@@ -159,7 +168,8 @@ def _output(view: View, kinds: Mapping[Site, Kind], request: Request) -> Output:
     """The explained output, and the value before its final softmax."""
     flowing = (site for site, kind in kinds.items() if kind.operands)
     live = {value for site in flowing for value in site.results}
-    pairs = list(zip(view.graph.outputs, view.outputs, strict=True))
+    tensors = (_before_map(view, value) for value in view.outputs)
+    pairs = list(zip(view.graph.outputs, tensors, strict=True))
     found = [(name.name, value) for name, value in pairs if value in live and value.is_float]
     if request.output is not None:
         found = [(name.name, value) for name, value in pairs if name.name == request.output]
@@ -173,6 +183,12 @@ def _output(view: View, kinds: Mapping[Site, Kind], request: Request) -> Output:
     if request.keep_softmax or before not in live:
         return Output(name, value, value)
     return Output(name, value, before, stepped)
+
+
+def _before_map(view: View, value: Value) -> Value:
+    """The scores that a ZipMap turns into one dictionary per sample."""
+    site = view.producer(value)
+    return site.required(0) if site is not None and site.op == "ai.onnx.ml.ZipMap" else value
 
 
 def _batch(explained: Value, inputs: Sequence[Value]) -> frozenset[Dim]:
@@ -197,9 +213,14 @@ def _no_path(kinds: Mapping[Site, Kind]) -> str:
     return f"no float path leads from an explained input to the output: {where}"
 
 
+def _is_range(site: Site) -> bool:
+    """Whether a site is what is left of a quantisation."""
+    return site.op == "Clip" and any(reads_scales(node.op) for node in site.nodes)
+
+
 def _before_softmax(view: View, value: Value) -> tuple[Value, str]:
     site = view.producer(value)
-    while site is not None and site.op in MOVES:
+    while site is not None and (site.op in MOVES or _is_range(site)):
         site = view.producer(site.required(0))
     if site is None or site.op not in FINAL:
         return value, ""

@@ -73,7 +73,7 @@ def propagate(
                 fitted = unbroadcast(t, share, kind.output, operand) if kind.broadcasts else share
                 arriving[operand].append(fitted)
     for value in list(arriving):
-        t.scope = "input"
+        t.scope = t.home
         settle(value)
     return settled
 

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 from onnx import TensorProto
 
-from onnxlrp.graph.graph import Attribute, Shape, Value
+from onnxlrp.errors import RuleError
+from onnxlrp.graph.graph import Attribute, Dim, Graph, Shape, Value
 from onnxlrp.graph.proto import to_body
 from onnxlrp.graph.tape import Tape
 from onnxlrp.graph.view import Body, Site
 from onnxlrp.ledger import Ledger
 from onnxlrp.metadata import LEDGER_COLUMNS, SCOPE
-from onnxlrp.ops.bodies import tracks
+from onnxlrp.ops.bodies import LOOPED, tracks
 from onnxlrp.ops.kinds import Branch, Kind, Maybe, Relevance, Repeat, Track
 
 __all__ = ["Walk", "across"]
@@ -38,7 +39,7 @@ def _enter(t: Tape, body: Body, scope: str) -> Tape:
     inner = body.tape
     inner.infers = False
     inner.batch, inner.batched = t.batch, t.batched
-    inner.scope = scope
+    inner.scope, inner.home = scope, f"{scope}/input"
     return inner
 
 
@@ -120,6 +121,7 @@ class _Scan:
 def _repeat(t: Tape, kind: Repeat, arrived: Mapping[Maybe, Maybe], walk: Walk) -> Relevance:
     """One Scan that takes the turns from the last to the first."""
     body, scope = kind.inside.body, kind.site.name
+    _require_axes(t, kind)
     inner = _enter(t, body, f"{scope}/turn")
     carried = [_formal(inner, f"{scope}/carried_{i}") for i in range(len(kind.states))]
     seeds = {v.result: r for v, r in zip(kind.states, carried, strict=True) if v.result}
@@ -144,10 +146,24 @@ def _repeat(t: Tape, kind: Repeat, arrived: Mapping[Maybe, Maybe], walk: Walk) -
         given.states.append((t.zeros(value), r))
         outputs.append(_out(inner, inner.op("Add", r, found[value]), value.shape))
     outputs += [_out(inner, _back(inner, found, v), v.inner.shape) for v in kind.slices]
-    results = _reversed(t, kind, given, [*outputs, *table])
+    outputs += table
+    if _may_be_empty(kind):
+        results = _guarded(t, kind, given, outputs)
+    else:
+        results = _reversed(t, kind, given, outputs)
     if table:
         _absorb(t, t.op("ReduceSum", results[-1], [0], keepdims=0))
     return _shares(t, kind, results, sums)
+
+
+def _require_axes(t: Tape, kind: Repeat) -> None:
+    """Refuse several targets per sample where the turns run along the axis of the batch."""
+    for track in (*kind.slices, *kind.stacks):
+        if t.targets > 1 and track.axis == 0 and track.outer is not None:
+            raise RuleError(
+                f"several targets per sample need the batch on axis 0 of every value; "
+                f"'{track.outer.name}' has the turns of '{kind.site.name}' there: use one target"
+            )
 
 
 def _formal(t: Tape, name: str) -> Value:
@@ -171,6 +187,69 @@ def _shares(t: Tape, kind: Repeat, results: list[Value], sums: list[Value]) -> R
     total = dict(zip(sums, results[count:], strict=False))
     slices = results[count + len(sums) :][: len(kind.slices)]
     return (*first, *slices, *(total.get(value) for value in kind.captured))
+
+
+def _may_be_empty(kind: Repeat) -> bool:
+    """Whether there may be no turn at all: only a Loop can do without."""
+    site = kind.site
+    if site.note == LOOPED:
+        return any(not isinstance(dim, int) for dim in _turns(kind))
+    if site.op != "Loop":
+        return False
+    trip, going = site.input(0), site.input(1)
+    return any(v is not None and (v.constant is None or v.is_zero) for v in (trip, going))
+
+
+def _turns(kind: Repeat) -> list[Dim]:
+    """The sizes along which a Scan runs."""
+    sequences = tracks(kind.site, kind.inside.body)[1]
+    shapes = [(v.outer.shape, v.axis) for v in sequences if v.outer is not None]
+    return [None if shape is None else shape[axis] for shape, axis in shapes]
+
+
+def _guarded(t: Tape, kind: Repeat, given: _Scan, outputs: list[Value]) -> list[Value]:
+    """The reverse Scan where there was a turn; else the states keep what arrived.
+
+    ONNX Runtime refuses a Scan over nothing.
+    """
+    some, none = (_aside(t, f"{kind.site.name}/{label}") for label in ("some", "none"))
+    results = _reversed(some, kind, given, outputs)
+    count = len(given.states)
+    empty = [_out(none, start, None) for start, _ in given.states]
+    empty += [_out(none, none.zeros(v.outer), None) for v in kind.slices if v.outer is not None]
+    empty += [
+        _out(none, none.op("Expand", 0.0, [1, 1, len(LEDGER_COLUMNS)]), None)
+        for _ in results[count + len(kind.slices) :]
+    ]
+    bodies: dict[str, Attribute] = {}
+    captured: dict[Value, None] = {}
+    for label, tape, values in (("then_branch", some, results), ("else_branch", none, empty)):
+        bodies[label], free = to_body(tape.graph, label, (), values)
+        captured |= dict.fromkeys(free)
+    condition = _any_turn(t, kind)
+    return _emitted(t, "If", [condition], [UNKNOWN] * len(outputs), bodies, tuple(captured))
+
+
+def _aside(t: Tape, scope: str) -> Tape:
+    """A tape for a branch of the explanation itself."""
+    tape = Tape(Graph(t.graph.source, t.graph.folder), t.targets, t)
+    tape.batch, tape.batched, tape.scope = t.batch, t.batched, scope
+    return tape
+
+
+def _any_turn(t: Tape, kind: Repeat) -> Value:
+    """Whether there is a turn."""
+    site = kind.site
+    if site.note == LOOPED:
+        track = tracks(site, kind.inside.body)[1][0]
+        assert track.outer is not None
+        size = t.op("Shape", track.outer, start=track.axis, end=track.axis + 1)
+        return t.op("Greater", t.op("Squeeze", size), t.constant_int(0))
+    trip, going = site.input(0), site.input(1)
+    flags = [] if going is None else [going]
+    if trip is not None:
+        flags.append(t.op("Greater", trip, t.constant_int(0)))
+    return t.op("Squeeze", flags[0] if len(flags) == 1 else t.op("And", *flags))
 
 
 def _reversed(t: Tape, kind: Repeat, given: _Scan, outputs: list[Value]) -> list[Value]:

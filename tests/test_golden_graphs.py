@@ -1,4 +1,4 @@
-"""Five explanation graphs as text: a change of what is emitted must be seen in a review.
+"""Explanation graphs as text: a change of what is emitted must be seen in a review.
 
 They are no oracle (that is `tests/oracle.py`). After an intended change:
 `python tests/test_golden_graphs.py` writes them anew.
@@ -41,6 +41,24 @@ GRAPHS = {
             " { p = MaxPool<kernel_shape = [2, 2], strides = [2, 2]>(x) y = Flatten(p) }"
         ),
         {"composite": "epsilon", "target": "input"},
+    ),
+    "loop_over_a_sequence": (
+        (
+            "(float[N,5,2] x, float[N,2] h0) => (float[N,2] y)"
+            " <float[2,2] u = {1,2,3,-4}, int64 m = {5}, bool yes = {1}>"
+            " { y = Loop<body = step (int64 i, bool c, float[N,2] h) => (bool co, float[N,2] hn)"
+            " { co = Identity(c) xt = Gather<axis = 1>(x, i) a = MatMul(h, u) b = Add(a, xt)"
+            " hn = Tanh(b) }>(m, yes, h0) }"
+        ),
+        {"composite": "epsilon", "target": 1},
+    ),
+    "lstm_epsilon": (
+        (
+            "(float[L,N,1] x) => (float[1,N,1] y_h) <float[1,4,1] w = {1,2,3,4},"
+            " float[1,4,1] r = {4,3,2,1}, float[1,8] b = {1,1,1,1,2,2,2,2}>"
+            " { y, y_h = LSTM<hidden_size = 1>(x, w, r, b) }"
+        ),
+        {"composite": "epsilon", "target": "seed"},
     ),
     "ledger_gradient": (
         "(float[N,2] x) => (float[N,2] y) { a = Sigmoid(x) y = Mul(a, a) }",

@@ -7,7 +7,7 @@ from onnxlrp.canonize.batchnorm import fold_batch_norm
 from onnxlrp.canonize.bias import lower_live_bias, move_bias
 from onnxlrp.canonize.gates import mark_gates
 from onnxlrp.canonize.norms import fold_norms
-from onnxlrp.canonize.tokens import mark_token_ids
+from onnxlrp.canonize.tokens import find_token_ids
 from onnxlrp.graph.tape import Tape
 from onnxlrp.graph.view import View
 
@@ -19,7 +19,7 @@ CANONIZERS: tuple[Callable[[View, Tape], None], ...] = (
     lower_live_bias,
     move_bias,  # before batch normalisation: MatMul -> Add -> BatchNormalization is one map
     fold_batch_norm,
-    mark_token_ids,
+    find_token_ids,
     mark_gates,  # behind the activations: x Sigmoid(x) is no gate
 )
 

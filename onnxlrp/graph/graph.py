@@ -153,9 +153,11 @@ class Graph:
         return node
 
     def learn(self, value: Value, dtype: int, shape: Shape | None) -> None:
-        """State type and shape of a value where nothing is known of them yet."""
+        """State type and shape of a value where nothing, or less, is known of them yet."""
         value.dtype = value.dtype or dtype
-        value.shape = shape if value.shape is None else value.shape
+        known = shape is not None and all(isinstance(dim, int) for dim in shape)
+        if value.shape is None or (known and value.rank == len(shape or ())):
+            value.shape = shape
 
     def remove(self, node: Node) -> None:
         """Remove a node and its outputs."""

@@ -5,6 +5,7 @@ import logging
 import onnx
 from onnx import (
     ModelProto,
+    NodeProto,
     TensorProto,
     checker,
     helper,
@@ -17,7 +18,7 @@ from onnxlrp.graph.read import FAULTS, one_line
 from onnxlrp.graph.standins import infer
 from onnxlrp.graph.weights import bare, is_heavy
 
-__all__ = ["IR", "OPSET", "check_operators", "lift"]
+__all__ = ["IR", "OPSET", "check_operators", "lift", "restore"]
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,11 @@ OLDEST = 7
 OLDEST_SCAN = 8
 NEWEST_STAMP = 26
 NEWEST_IR = 13
+FOREIGN = {"LayerNormalization": 17, "SimplifiedLayerNormalization": 1 << 16}
+"""Operators that ONNX Runtime writes into the domain of ONNX, and the opset that has them."""
+
+FOREIGN_DOMAIN = "com.microsoft"
+"""Where such operators are put while the model is read; `save` puts them back."""
 
 
 def _standard_opset(model: ModelProto) -> int:
@@ -53,6 +59,8 @@ def check_operators(model: ModelProto) -> None:
         )
     functions = {(function.domain, function.name) for function in model.functions}
     for node in model.graph.node:
+        if is_foreign(node, opset):
+            continue
         if node.domain in {"", "ai.onnx"} and (node.domain, node.op_type) not in functions:
             try:
                 onnx.defs.get_schema(node.op_type, opset, "")
@@ -67,10 +75,7 @@ def lift(model: ModelProto) -> ModelProto:
     """Inline functions, bring the opset to 21 where that is possible, name every node."""
     if model.functions:
         model = inliner.inline_local_functions(model)
-    for item in model.opset_import:
-        item.domain = "" if item.domain == "ai.onnx" else item.domain
-    if not any(item.domain == "" for item in model.opset_import):
-        model.opset_import.append(helper.make_opsetid("", OPSET))
+    _tidy(model)
     if model.ir_version < 4:
         _drop_initializer_inputs(model)
     weights = _weights(model)
@@ -80,11 +85,36 @@ def lift(model: ModelProto) -> ModelProto:
     except FAULTS as error:
         raise ModelError(f"the model is not valid ONNX: {one_line(error)}") from error
     lifted = _converted(light)
+    _adopt(lifted)
     _give_back(lifted.graph, weights)
     _name_nodes(lifted.graph)
     newest = _standard_opset(lifted) > OPSET
     lifted.ir_version = max(IR, min(model.ir_version, NEWEST_IR)) if newest else IR
     return lifted
+
+
+def _tidy(model: ModelProto) -> None:
+    """One opset for each domain; inputs that hold nothing absent; foreign operators marked."""
+    versions: dict[str, int] = {}
+    for item in model.opset_import:
+        domain = "" if item.domain == "ai.onnx" else item.domain
+        versions[domain] = max(item.version, versions.get(domain, 0))
+    versions.setdefault("", OPSET)
+    if any(is_foreign(node, versions[""]) for node in model.graph.node):
+        versions.setdefault(FOREIGN_DOMAIN, 1)
+    del model.opset_import[:]
+    model.opset_import.extend(helper.make_opsetid(*item) for item in versions.items())
+    empty = {tensor.name for tensor in model.graph.initializer if 0 in tensor.dims}
+    for node in model.graph.node:
+        if is_foreign(node, versions[""]):
+            node.domain = FOREIGN_DOMAIN
+        if node.op_type == "Resize" and len(node.input) > 3 and node.input[3]:
+            node.input[1:] = ["" if name in empty else name for name in node.input[1:]]
+
+
+def is_foreign(node: NodeProto, opset: int) -> bool:
+    """Whether ONNX Runtime wrote an operator of its own into the domain of ONNX."""
+    return node.domain in {"", "ai.onnx"} and opset < FOREIGN.get(node.op_type, 0)
 
 
 def _drop_initializer_inputs(model: ModelProto) -> None:
@@ -94,6 +124,21 @@ def _drop_initializer_inputs(model: ModelProto) -> None:
     del model.graph.input[:]
     model.graph.input.extend(inputs)
     model.ir_version = 4
+
+
+def _adopt(model: ModelProto) -> None:
+    """Let the operators that ONNX has at the new opset be those of ONNX."""
+    opset = _standard_opset(model)
+    for node in model.graph.node:
+        if node.domain == FOREIGN_DOMAIN and opset >= FOREIGN.get(node.op_type, opset + 1):
+            node.domain = ""
+
+
+def restore(model: ModelProto) -> None:
+    """Put the operators of ONNX Runtime back into the domain where it looks for them."""
+    for node in model.graph.node:
+        if node.domain == FOREIGN_DOMAIN and node.op_type in FOREIGN:
+            node.domain = ""
 
 
 def _weights(model: ModelProto) -> list[TensorProto]:

@@ -6,11 +6,18 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, shape_inference
 
 __all__ = ["infer"]
 
+KNOWN = frozenset({"", "ai.onnx"})
+"""Domains whose operators ONNX infers."""
+
 Make = Callable[[NodeProto], NodeProto]
 
 
 def infer(model: ModelProto) -> ModelProto:
-    """Infer types and shapes, strictly; the nodes of the result are those of the model."""
+    """Infer types and shapes; the nodes of the result are those of the model.
+
+    What follows an operator of another domain has no types yet: then inference is not strict.
+    """
+    strict = all(node.domain in KNOWN for node in model.graph.node)
     kept: list[tuple[int, NodeProto]] = []
     for index, node in enumerate(model.graph.node):
         make = STAND_INS.get((node.domain, node.op_type))
@@ -20,16 +27,26 @@ def infer(model: ModelProto) -> ModelProto:
             kept.append((index, original))
             node.CopyFrom(make(original))
     try:
-        found = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+        found = shape_inference.infer_shapes(model, strict_mode=strict, data_prop=True)
     finally:
         _restore(model, kept)
     _restore(found, kept)
+    for node in found.graph.node:
+        _state(node)
     return found
 
 
 def _restore(model: ModelProto, kept: list[tuple[int, NodeProto]]) -> None:
     for index, node in kept:
         model.graph.node[index].CopyFrom(node)
+
+
+def _state(node: NodeProto) -> None:
+    """Write down defaults without which ONNX cannot infer the node itself."""
+    held = {item.name for item in node.attribute}
+    for name, value in DEFAULTS.get((node.domain, node.op_type), {}).items():
+        if name not in held:
+            node.attribute.append(helper.make_attribute(name, value))
 
 
 def _same(node: NodeProto) -> NodeProto:
@@ -68,4 +85,8 @@ STAND_INS: dict[tuple[str, str], Make] = {
     ("ai.onnx.ml", "LinearRegressor"): lambda node: _rows_of(node, _number(node, "targets", 1)),
     ("ai.onnx.ml", "Normalizer"): _as_float,
     ("ai.onnx.ml", "Scaler"): _as_float,
+}
+
+DEFAULTS: dict[tuple[str, str], dict[str, list[int]]] = {
+    ("", "MeanVarianceNormalization"): {"axes": [0, 2, 3]},
 }

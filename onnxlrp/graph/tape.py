@@ -41,6 +41,7 @@ class Tape:
         graph: The graph that grows.
         targets: Number T of relevance seeds per sample.
         scope: Name of the deployed node on whose behalf nodes are emitted.
+        home: Scope of what is emitted on behalf of no node.
         losses: Receives absorbed relevance where a ledger is asked for, else None.
         batched: Whether axis 0 of the explained output is the batch.
         batch: The size or the symbols of the batch; empty where the inputs do not agree on one.
@@ -54,6 +55,7 @@ class Tape:
         self.outer = outer
         self.signs: Signs = Signs(graph, None if outer is None else outer.signs)
         self.scope = "graph"
+        self.home = "input"
         self.batched = True
         self.batch: frozenset[Dim] = frozenset()
         self.infers = False

@@ -13,6 +13,7 @@ from onnxlrp.graph.infer import Known
 from onnxlrp.graph.load import attributes_of
 from onnxlrp.graph.tape import Tape
 from onnxlrp.graph.view import Body, Site, View
+from onnxlrp.lower.quantised_values import raw
 from onnxlrp.lower.see import see_node
 from onnxlrp.lower.sketch import Seen, Sketch
 from onnxlrp.metadata import SCOPE
@@ -81,7 +82,8 @@ def run(sketch: Sketch, body: onnx.GraphProto, given: Sequence[Seen]) -> tuple[S
         sketch.values.update(
             (output, result) for output, result in zip(node.output, results, strict=False) if output
         )
-    return tuple(sketch.look(value.name) for value in body.output)
+    seen = (sketch.look(value.name) for value in body.output)
+    return tuple(raw(sketch, item) if isinstance(item, Value) else item for item in seen)
 
 
 def common(one: Known, two: Known) -> Known:

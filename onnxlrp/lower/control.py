@@ -10,6 +10,7 @@ from onnxlrp.graph.graph import Dim, Value
 from onnxlrp.graph.infer import Known
 from onnxlrp.graph.proto import to_body
 from onnxlrp.graph.view import Body, Site
+from onnxlrp.lower.appended import appended
 from onnxlrp.lower.bodies import (
     Step,
     Turn,
@@ -21,10 +22,12 @@ from onnxlrp.lower.bodies import (
     run,
     true,
 )
+from onnxlrp.lower.counted import counted, settled
 from onnxlrp.lower.registry import lower
 from onnxlrp.lower.see import reads_deployed
 from onnxlrp.lower.sketch import Seen, Sketch
 from onnxlrp.lower.sliced import Sliced, sliced
+from onnxlrp.ops.bodies import LOOPED
 
 __all__ = ["turn_by_turn"]
 
@@ -93,7 +96,7 @@ def _whole(
     whole = replace(
         site, inputs=tuple(inputs), attributes=attributes, captured=captured, bodies=tuple(bodies)
     )
-    if not reads_deployed(sketch, site):
+    if not any(site.results) or not reads_deployed(sketch, site):
         return sketch.emit(whole, types, {**protos, **attributes}, bodies, captured)
     for value, known in zip(site.outputs, types, strict=True):
         if value is not None:
@@ -107,25 +110,73 @@ def loop(sketch: Sketch, site: Site) -> tuple[Seen, ...]:
     """Turns of one body over carried values; short ones are unrolled."""
     (proto,) = _protos(site, "body")
     given = (*sketch.given, None, None)
-    turns, states = _number(given[0]), sketch.given[2:]
-    forever = given[1] is None or (isinstance(given[1], Value) and is_true(given[1]))
-    if turns is not None and forever and any(isinstance(state, list) for state in states):
-        return _unrolled(sketch, proto, turns, states)
+    states = sketch.given[2:]
+    if any(isinstance(state, list) for state in states):
+        turns, going = _settled_number(sketch, given[0]), settled(sketch, given[1])
+        forever = given[1] is None or (going is not None and bool(going.all()))
+        if turns is not None and forever and turns <= LONG:
+            return _unrolled(sketch, proto, turns, states)
+        return _without_sequences(sketch, site, proto, states)
+    return _loop(sketch, site, proto, given, states)
+
+
+def _without_sequences(
+    sketch: Sketch, site: Site, proto: onnx.GraphProto, states: Sequence[Seen]
+) -> tuple[Seen, ...]:
+    """See a copy of a Loop that stacks what the Loop adds to sequences."""
+    found = appended(proto, states)
+    if found is None:
+        raise UnsupportedOp("a sequence goes through its turns")
+    copy = replace(
+        site,
+        outputs=(None,) * len(site.outputs),
+        attributes={**site.attributes, "body": found.proto},
+    )
+    given = (*sketch.given, None, None)[:2]
+    results = _loop(sketch, copy, found.proto, given, found.states(states))
+    return found.results(len(site.outputs), results)
+
+
+def _loop(
+    sketch: Sketch,
+    site: Site,
+    proto: onnx.GraphProto,
+    given: Sequence[Seen],
+    states: Sequence[Seen],
+) -> tuple[Seen, ...]:
+    """A Loop that carries values alone."""
     values = _values(sketch, states)
     turn = read_turn(sketch, proto, values, counts=True)
-    if turns is not None and forever and not turn.ends and (turns <= SHORT or turn.grows):
+    trip = _trip(sketch, turn, values, given)
+    turns = _number(trip)
+    if turns is not None and (turns <= SHORT or turn.grows):
         return _unrolled(sketch, proto, turns, states)
     _refuse_growth(turn)
-    if forever and not turn.ends and isinstance(given[0], Value):
-        found = sliced(sketch, turn, values, given[0])
-        if found is not None:
-            return _as_scan(sketch, site, turn, values, found)
+    if trip is not None and (found := sliced(sketch, turn, values, trip)) is not None:
+        return _as_scan(sketch, site, turn, values, found)
     inputs = (site.input(0), site.input(1), *(values[index] for index in turn.kept))
     finals = [known_of(value) for value in turn.body.outputs[1 : 1 + len(turn.kept)]]
     stacked = [known_of(value) for value in turn.body.outputs[1 + len(turn.kept) :]]
-    length = turns if forever and not turn.ends else None
-    types = [*finals, *((d, None if s is None else (length, *s)) for d, s in stacked)]
+    types = [*finals, *((d, None if s is None else (turns, *s)) for d, s in stacked)]
     return _with_constants(sketch, site, inputs, types, turn, values)
+
+
+def _trip(
+    sketch: Sketch, turn: Turn, states: Sequence[Value], given: Sequence[Seen]
+) -> Value | None:
+    """The number of turns of a Loop, or None where a condition that is computed ends it."""
+    going, most = settled(sketch, given[1]), _settled_number(sketch, given[0])
+    if given[1] is not None and (going is None or not going.all()):
+        return None
+    turns = counted(turn, states, most) if turn.ends else most
+    if turns is not None:
+        return sketch.t.constant_int(turns)
+    return given[0] if isinstance(given[0], Value) and not turn.ends else None
+
+
+def _settled_number(sketch: Sketch, seen: Seen) -> int | None:
+    number = settled(sketch, seen)
+    return None if number is None else int(number.reshape(-1)[0])
 
 
 def _refuse_growth(turn: Turn) -> None:
@@ -141,7 +192,7 @@ def _as_scan(
         "num_scan_inputs": len(found.axes),
         "scan_input_axes": list(found.axes),
     }
-    whole = replace(site, op="Scan", attributes=attributes)
+    whole = replace(site, op="Scan", attributes=attributes, note=LOOPED)
     return _scanned(sketch, whole, replace(turn, body=found.body), states, found.sequences)
 
 
@@ -175,7 +226,7 @@ def _unrolled(
         given = [sketch.t.constant_int(number), true(sketch), *states]
         results = _inline(sketch, proto, given, f"turn_{number}")
         first = results[0]
-        if not isinstance(first, Value) or not is_true(first):
+        if number < turns - 1 and not (isinstance(first, Value) and is_true(first)):
             raise UnsupportedOp("its turns end by a condition that is computed")
         states = results[1 : 1 + len(states)]
         rows = [v for v in results[1 + len(states) :] if isinstance(v, Value)]

@@ -14,7 +14,7 @@ WINDOW = ("auto_pad", "ceil_mode", "dilations", "group", "kernel_shape", "pads",
 """Attributes of Conv and of pooling."""
 
 PLAIN = frozenset({
-    "Elu", "HardSigmoid", "HardSwish", "LeakyRelu", "Relu", "Selu", "Sigmoid", "Softplus",
+    "Elu", "HardSigmoid", "LeakyRelu", "Relu", "Selu", "Sigmoid", "Softplus",
     "Softsign", "Tanh", "ThresholdedRelu",
 })  # fmt: skip
 """Activations that are operators of that name, with the attributes of that operator."""
@@ -35,6 +35,8 @@ def activated(sketch: Sketch, site: Site, x: Value) -> Value:
     if name == "Clip":
         low, high = params
         return sketch.op("Clip", x, low, high)
+    if name == "HardSwish":  # no HardSwish: ONNX Runtime would inline it under a name that is taken
+        return sketch.op("Mul", x, sketch.op("HardSigmoid", x, alpha=1 / 6, beta=0.5))
     if name and name not in PLAIN:
         raise UnsupportedOp(f"its activation {name} is not known")
     settings: dict[str, Attribute] = dict(zip(NAMES, params, strict=False))

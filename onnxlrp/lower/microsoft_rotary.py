@@ -143,7 +143,9 @@ def _visible(sketch: Sketch, site: Site, places: Places) -> Value:
     queries = sketch.op("Unsqueeze", places.queries, [1, 3])
     keys = sketch.op("Unsqueeze", places.keys, [1, 2])
     ends = sketch.op("Unsqueeze", places.ends, [2, 3])
-    allowed = sketch.op("And", sketch.op("LessOrEqual", keys, queries), sketch.op("Less", keys, ends))
+    allowed = sketch.op(
+        "And", sketch.op("LessOrEqual", keys, queries), sketch.op("Less", keys, ends)
+    )
     window = site.integer("local_window_size", -1)
     if window > 0:
         near = sketch.op("Greater", keys, sketch.op("Sub", queries, sketch.t.constant_int(window)))

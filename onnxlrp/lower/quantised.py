@@ -34,7 +34,8 @@ def quantize(sketch: Sketch, site: Site) -> tuple[Seen, ...]:
 def dequantize(sketch: Sketch, site: Site) -> tuple[Seen, ...]:
     """Forward: y = (q - zero point) scale."""
     axis, block = site.integer("axis", 1), site.integer("block_size")
-    return (real(sketch, site.required(0), site.required(1), site.input(2), axis, block),)
+    x = real(sketch, site.required(0), site.required(1), site.input(2), axis, block)
+    return (sketch.op("Identity", x) if x in sketch.scales else x,)
 
 
 def dynamic(sketch: Sketch, x: Value) -> tuple[Value, Value]:

@@ -65,7 +65,7 @@ def reads_scales(op: str) -> bool:
     """Whether an operator, written `domain.name`, is one of quantised models."""
     name = op.rsplit(".", 1)[-1]
     return (
-        "Quantize" in name or name.endswith("Integer") or name in {"MatMulIntegerToFloat", "QGemm"}
+        "uantize" in name or name.endswith("Integer") or name in {"MatMulIntegerToFloat", "QGemm"}
     ) or name.startswith(("QLinear", "QAttention", "QEmbed", "MatMulNBits", "GatherBlockQuant"))
 
 
@@ -248,7 +248,8 @@ def _agree(sketch: Sketch, site: Site, known: tuple[Value, Value]) -> bool:
 def _together(sketch: Sketch, site: Site) -> Site:
     """Let integer constants follow accumulators that the view holds as float32."""
     kinds = {value.dtype for value in site.sources}
-    if site.op not in MIXED or len(kinds) < 2:
+    if TensorProto.FLOAT not in kinds or len(kinds) < 2 or site.op not in MIXED | KEEPS:
         return site
-    inputs = tuple(None if v is None else number(sketch, v) for v in site.inputs)
-    return replace(site, inputs=inputs)
+    few = frozenset(RANGES) | ({TensorProto.INT32} if site.op in MIXED else set())
+    inputs = (number(sketch, v) if v is not None and v.dtype in few else v for v in site.inputs)
+    return replace(site, inputs=tuple(inputs))

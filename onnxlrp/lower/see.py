@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 from onnx import TensorProto
 
-from onnxlrp.errors import UnsupportedOp
+from onnxlrp.errors import ModelError, UnsupportedOp
 from onnxlrp.graph.fold import RANDOM
-from onnxlrp.graph.graph import FLOATS, Attribute, Graph, Node, Value
+from onnxlrp.graph.graph import FLOATS, Attribute, Graph, Node, Shape, Value
 from onnxlrp.graph.infer import Known, inferred
 from onnxlrp.graph.proto import to_proto
 from onnxlrp.graph.tape import Tape
@@ -69,9 +69,10 @@ def see(graph: Graph, t: Tape, cell: str = "whole") -> View:
 
 
 def _apart(sketch: Sketch, value: Value) -> Value:
-    """An equal value: ONNX Runtime must not find that float32 parts are computed twice.
+    """An equal value, small integers as float32.
 
-    It would merge them, and then not fuse the deployed nodes as it does in the model alone.
+    ONNX Runtime must not find that parts are computed twice: it would merge them, and then not
+    fuse the deployed nodes as it does in the model alone.
     """
     t = sketch.t
     if value.dtype == TensorProto.BOOL:
@@ -79,14 +80,16 @@ def _apart(sketch: Sketch, value: Value) -> Value:
     elif value.dtype in COMPARED:
         copy = t.op("Max", value, value)
     elif value.dtype in RANGES:
-        wide = t.op("Cast", value, to=TensorProto.INT32)
-        copy = t.op("Cast", t.op("Max", wide, wide), to=value.dtype)
+        wide = t.op("Cast", value, to=TensorProto.FLOAT)
+        copy = t.op("Max", wide, wide)
     else:
         return value
     if t.signs.nonnegative(value):
         t.signs.same(copy, value)
     name = f"{t.scope}/{value.name.removeprefix(SCOPE)}"
-    sketch.view.append(Site(name, "Identity", (value,), (copy,), nodes=sketch.nodes))
+    op = "Identity" if copy.dtype == value.dtype else "Cast"
+    attributes = {} if copy.dtype == value.dtype else {"to": copy.dtype}
+    sketch.view.append(Site(name, op, (value,), (copy,), attributes, sketch.nodes))
     return copy
 
 
@@ -141,6 +144,8 @@ def see_node(sketch: Sketch, site: Site, names: Sequence[str | None]) -> tuple[S
     """
     seen = tuple(None if name is None else sketch.look(name) for name in names)
     sketch.given = seen
+    if any(name is not None and value is None for name, value in zip(names, seen, strict=True)):
+        return (None,) * max(len(site.outputs), 1)
     if seen == site.inputs and reads_deployed(sketch, site):
         given = site
     else:
@@ -149,6 +154,8 @@ def see_node(sketch: Sketch, site: Site, names: Sequence[str | None]) -> tuple[S
     if reads_scales(site.op):
         return _lowered(sketch, given)
     given, scale = prepared(sketch, given)
+    pairs = zip(seen, given.inputs, strict=True)
+    sketch.given = tuple(item if isinstance(item, list) else value for item, value in pairs)
     results = _lowered(sketch, given)
     if scale is not None:
         floats = (v for v in results if isinstance(v, Value) and v.dtype == TensorProto.FLOAT)
@@ -182,12 +189,10 @@ def plain(sketch: Sketch, site: Site) -> tuple[Seen, ...]:
             return sketch.emit(site, unknown, site.attributes)
         return sketch.copy(site)
     if not reads_deployed(sketch, site):
-        if not site.domain and (
-            _is_new(site) or sketch.settings.blocked.intersection(site.nodes[0].outputs)
-        ):
+        blocked = sketch.settings.blocked.intersection(site.nodes[0].outputs)
+        if not site.domain and not site.note and (_is_new(site) or blocked):
             return sketch.copy(site)
-        types = [None if v is None else _type(v) for v in site.outputs]
-        return sketch.emit(site, types, site.attributes)
+        return sketch.emit(site, _types(site), site.attributes)
     _learn(sketch, site)
     sketch.view.append(site)
     return site.outputs
@@ -222,9 +227,31 @@ def _type(value: Value) -> Known:
     return (TensorProto.FLOAT if is_odd(value) else value.dtype), value.shape
 
 
+def _types(site: Site) -> list[Known | None]:
+    """What the model states of the outputs, with the numbers that can be inferred beside it."""
+    stated = [None if value is None else _type(value) for value in site.outputs]
+    if site.domain or site.note or not all(value.dtype for value in site.sources):
+        return stated
+    node = Node(site.name, site.op, site.inputs, site.outputs, site.attributes)
+    try:
+        found = inferred(to_proto(node), site.inputs, site.opset)
+    except ModelError:
+        return stated
+    pairs = zip(stated, found, strict=True)
+    return [known and (known[0], _closer(known[1], other.shape)) for known, other in pairs]
+
+
+def _closer(one: Shape | None, two: Shape | None) -> Shape | None:
+    """A shape with the numbers of another one where it has none."""
+    if one is None or two is None or len(one) != len(two):
+        return two if one is None else one
+    pairs = zip(one, two, strict=True)
+    return tuple(b if isinstance(b, int) and not isinstance(a, int) else a for a, b in pairs)
+
+
 def _learn(sketch: Sketch, site: Site) -> None:
-    """Infer types where the model does not state them: behind operators of other domains."""
-    if site.domain or all(v.dtype and v.shape is not None for v in site.results):
+    """Infer types that are not known yet: of shapes, and behind operators of other domains."""
+    if site.domain or all(_is_known(value) for value in site.results):
         return
     if not all(value.dtype for value in site.sources):
         return
@@ -233,6 +260,12 @@ def _learn(sketch: Sketch, site: Site) -> None:
     for value, known in zip(site.outputs, found, strict=True):
         if value is not None:
             sketch.t.graph.learn(value, known.dtype, known.shape)
+
+
+def _is_known(value: Value) -> bool:
+    if not value.dtype or value.shape is None:
+        return False
+    return value.dtype != TensorProto.INT64 or value.size is not None
 
 
 def _bound(sketch: Sketch, deployed: Value, result: Seen) -> Seen:

@@ -4,7 +4,7 @@ from onnxlrp.errors import UnsupportedOp
 from onnxlrp.graph.graph import Value
 from onnxlrp.graph.view import Site
 from onnxlrp.lower.registry import lower
-from onnxlrp.lower.sketch import Seen, Sketch
+from onnxlrp.lower.sketch import Seen, Sketch, Stack
 
 
 def _list(sketch: Sketch, index: int = 0) -> list[Value]:
@@ -55,22 +55,47 @@ def sequence_erase(sketch: Sketch, site: Site) -> tuple[Seen, ...]:
 @lower("SequenceAt")
 def sequence_at(sketch: Sketch, site: Site) -> tuple[Seen, ...]:
     """One of the values."""
+    stack = sketch.given[0]
+    if isinstance(stack, Stack):
+        return (sketch.op("Gather", stack.value, site.required(1), axis=0),)
     return (_list(sketch)[_place(sketch, 1, 0)],)
 
 
 @lower("SequenceLength")
 def sequence_length(sketch: Sketch, site: Site) -> tuple[Seen, ...]:
     """A constant."""
+    stack = sketch.given[0]
+    if isinstance(stack, Stack):
+        size = sketch.op("Shape", stack.value, start=0, end=1)
+        return (sketch.op("Squeeze", size),)
     return (sketch.t.constant_int(len(_list(sketch))),)
 
 
 @lower("ConcatFromSequence")
 def concat_from_sequence(sketch: Sketch, site: Site) -> tuple[Seen, ...]:
     """The values joined along an axis, which may be new."""
-    values, axis = _list(sketch), site.integer("axis")
+    axis = site.integer("axis")
+    stack = sketch.given[0]
+    if isinstance(stack, Stack):
+        return (_joined(sketch, stack.value, axis, fresh=bool(site.integer("new_axis"))),)
+    values = _list(sketch)
     if site.integer("new_axis"):
         values = [sketch.op("Unsqueeze", value, [axis]) for value in values]
     return (sketch.op("Concat", *values, axis=axis),)
+
+
+def _joined(sketch: Sketch, stack: Value, axis: int, *, fresh: bool) -> Value:
+    """The entries of a stack `[turns, ...]` joined along an axis of theirs, or along a new one."""
+    if stack.rank is None:
+        raise UnsupportedOp("the rank of what its sequence holds is not known")
+    axis %= stack.rank if fresh else stack.rank - 1
+    order = [*range(1, axis + 1), 0, *range(axis + 1, stack.rank)]
+    moved = sketch.op("Transpose", stack, perm=order)
+    if fresh:
+        return moved
+    start = sketch.op("Shape", moved, start=0, end=axis)
+    end = sketch.op("Shape", moved, start=axis + 2)
+    return sketch.op("Reshape", moved, sketch.op("Concat", start, [-1], end, axis=0))
 
 
 @lower("SplitToSequence")

@@ -11,9 +11,17 @@ from onnxlrp.graph.tape import Arg, Tape
 from onnxlrp.graph.view import Body, Site, View
 from onnxlrp.metadata import SCOPE
 
-__all__ = ["Seen", "Settings", "Sketch", "is_odd"]
+__all__ = ["Seen", "Settings", "Sketch", "Stack", "is_odd"]
 
-Seen = Value | list[Value] | None
+
+@dataclass(frozen=True)
+class Stack:
+    """A sequence of as many values as a loop had turns, as one value `[turns, ...]`."""
+
+    value: Value
+
+
+Seen = Value | list[Value] | Stack | None
 """What a name of the model stands for: a value, a sequence of values, or nothing."""
 
 
@@ -80,6 +88,8 @@ class Sketch:
         """The same, with the deployed values that have taken the place of emitted ones."""
         if isinstance(seen, list):
             return [self.bound.get(value, value) for value in seen]
+        if isinstance(seen, Stack):
+            return Stack(self.bound.get(seen.value, seen.value))
         return None if seen is None else self.bound.get(seen, seen)
 
     def begin(self, name: str, nodes: tuple[Node, ...]) -> None:

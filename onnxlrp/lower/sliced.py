@@ -147,7 +147,24 @@ def _free(body: Body, pick: _Pick) -> Value:
 def _cut(sketch: Sketch, pick: _Pick, trip: Value) -> Value:
     """As many entries of a sequence as there are turns."""
     size: Dim = pick.source.shape[pick.axis] if pick.source.shape else None
-    if trip.constant is not None and trip.constant.item() == size:
+    if size is not None and size == _size(sketch, trip):
         return pick.source
     end = sketch.op("Reshape", trip, [1])
     return sketch.op("Slice", pick.source, [0], end, [pick.axis])
+
+
+def _size(sketch: Sketch, count: Value) -> Dim:
+    """The size of an axis that a number is: a number, or the symbol of Gather(Shape(x), axis)."""
+    if count.constant is not None:
+        return int(count.constant.item())
+    node = sketch.t.graph.producer(count)
+    while node is not None and node.op in {*PLAIN, "Squeeze"}:
+        node = sketch.t.graph.producer(next(node.sources))
+    if node is None or node.op != "Gather":
+        return None
+    sizes, index = (value for value in node.inputs if value is not None)
+    made = sketch.t.graph.producer(sizes)
+    if made is None or made.op != "Shape" or index.constant is None or made.attributes:
+        return None
+    shape = next(made.sources).shape
+    return None if shape is None else shape[int(index.constant.item())]

@@ -1,5 +1,6 @@
 """Sums, products and powers, element by element."""
 
+from onnxlrp.errors import UnsupportedOp
 from onnxlrp.graph.graph import Value
 from onnxlrp.graph.tape import Tape
 from onnxlrp.graph.view import Site
@@ -167,4 +168,32 @@ def mod(site: Site) -> Kind:
         output=site.output,
         broadcasts=True,
         derivative=lambda t: t.scalar(1.0),
+    )
+
+
+@op("Range")
+def range_(site: Site) -> Kind:
+    """Forward: y_i = start + i delta; the limit is a stop. Adjoint: sum r_i, or sum i r_i.
+
+    Only one of start and delta may depend on the input; integers carry nothing.
+    """
+    start, delta, y = site.required(0), site.required(2), site.output
+    if not y.is_float or not (site.is_live(0) or site.is_live(2)):
+        return Stop(output=y)
+    if site.is_live(0) and site.is_live(2):
+        raise UnsupportedOp("its start and its step depend on the input; use a constant Range")
+
+    def steps(t: Tape) -> Value:
+        line = t.op("Range", t.constant_int(0), t.op("Size", y), t.constant_int(1))
+        return t.op("Cast", line, to=1)
+
+    if site.is_live(2):
+        return _diagonal(delta, y, steps, lambda t: start)
+    return LinearMap(
+        operands=(start,),
+        output=y,
+        bias=lambda t: t.op("Mul", steps(t), delta),
+        forward=lambda t, x, w: t.op("Expand", x, t.shape(y)),
+        adjoint=lambda t, r, w: r,
+        broadcasts=True,
     )

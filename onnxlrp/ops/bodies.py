@@ -7,10 +7,13 @@ from onnxlrp.graph.graph import Value
 from onnxlrp.graph.view import Body, Site, View
 from onnxlrp.ops.kinds import Branch, Inside, Kind, Repeat, Track
 
-__all__ = ["BODIED", "describe_bodies", "insides", "nested", "tracks"]
+__all__ = ["BODIED", "LOOPED", "describe_bodies", "insides", "nested", "tracks", "turns_first"]
 
 BODIED = frozenset({"If", "Loop", "Scan"})
 """Operators with bodies."""
+
+LOOPED = "a Loop that reads one entry of a sequence per turn"
+"""Note of a Scan that the model has as a Loop."""
 
 Walk = Callable[[View, Iterable[Value]], tuple[dict[Site, Kind], set[Value]]]
 """The forward walk: the kinds of a view, and all its live values."""
@@ -143,3 +146,8 @@ def insides(kind: Kind) -> tuple[Inside, ...]:
     if isinstance(kind, Branch):
         return kind.insides
     return (kind.inside,) if isinstance(kind, Repeat) else ()
+
+
+def turns_first(kind: Kind) -> bool:
+    """Whether a kind has values with its turns on axis 0, where others have the batch."""
+    return isinstance(kind, Repeat) and any(v.axis == 0 for v in (*kind.slices, *kind.stacks))

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from onnx import TensorProto
+
 from onnxlrp.errors import UnsupportedOp
 from onnxlrp.graph.graph import Value
 from onnxlrp.graph.tape import Tape
@@ -30,6 +32,27 @@ def top_k(site: Site) -> Select:
 
     def winner(t: Tape, r: Value) -> Relevance:
         return (scatter(t, r, x, lambda at: t.op("GatherElements", at, indices, axis=axis)),)
+
+    return Select(operands=(x,), output=site.output, winner=winner)
+
+
+@op("Unique")
+def unique(site: Site) -> Select:
+    """Forward: the different elements, or slices along an axis, and where they stand.
+
+    Adjoint: r of each to the first of its equals.
+    """
+    x, axis = site.required(0), site.attributes.get("axis")
+
+    def winner(t: Tape, r: Value) -> Relevance:
+        first = t.ops("Unique", x, outputs=2, **site.attributes)[1]
+
+        def chosen(at: Value) -> Value:
+            if axis is None:
+                return t.op("Gather", t.op("Reshape", at, [-1]), first)
+            return t.op("Gather", at, first, axis=axis)
+
+        return (scatter(t, r, x, chosen),)
 
     return Select(operands=(x,), output=site.output, winner=winner)
 
@@ -99,10 +122,13 @@ def one_hot(site: Site) -> Kind:
         if indices.is_float:
             return Stop(output=site.output)
         return _moved(site, 0, lambda t, r: t.op("ReduceSum", r, [axis], keepdims=0))
-    return _moved(
-        site,
-        2,
-        lambda t, r: scatter(
-            t, r, values, lambda at: t.op("OneHot", indices, depth, at, axis=axis)
-        ),
-    )
+
+    def copied(t: Tape, at: Value) -> Value:
+        return t.op("OneHot", _whole(t, indices), _whole(t, depth), at, axis=axis)
+
+    return _moved(site, 2, lambda t, r: scatter(t, r, values, lambda at: copied(t, at)))
+
+
+def _whole(t: Tape, value: Value) -> Value:
+    """Indices as int64: the type that ONNX Runtime takes together with int64 values."""
+    return value if value.dtype == TensorProto.INT64 else t.op("Cast", value, to=TensorProto.INT64)

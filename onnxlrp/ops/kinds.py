@@ -196,7 +196,11 @@ class Norm(Kind):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Softmax(Kind):
-    """y = softmax(x) over one axis; `log` for its logarithm."""
+    """y = softmax(x) over one axis; `log` for its logarithm.
+
+    A row that is -inf throughout gives NaN; where the model replaces it, by `Where` or after
+    `IsNaN`, its probabilities count as 0.
+    """
 
     axis: int
     log: bool = False
@@ -204,7 +208,9 @@ class Softmax(Kind):
     def probabilities(self, t: Tape) -> Value:
         """The softmax itself."""
         y = t.at(self.output)
-        return t.op("Exp", y) if self.log else y
+        if self.log:
+            return t.op("Exp", y)
+        return t.op("Where", t.op("IsNaN", y), 0.0, y) if _is_replaced(t, self.output) else y
 
     def gradient(self, t: Tape, r: Relevance) -> Relevance:
         """P (r - sum(r p)); of the logarithm: r - p sum(r)."""
@@ -319,3 +325,12 @@ def some(r: Relevance) -> Value:
     value = r[0]
     assert value is not None
     return value
+
+
+def _is_replaced(t: Tape, value: Value) -> bool:
+    """Whether a value is read by `Where` or `IsNaN`, also behind a `Cast`."""
+    readers = t.graph.consumers(value)
+    return any(
+        node.op in {"IsNaN", "Where"} or (node.op == "Cast" and _is_replaced(t, next(node.results)))
+        for node in readers
+    )

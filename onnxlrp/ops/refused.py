@@ -17,9 +17,7 @@ MAPS = "its input is a map, not a tensor; start the model at the vector that it 
 
 REASONS = {
     "ImageDecoder": "its input is an encoded file; start the model at the decoded picture",
-    "Range": "the number of its elements may depend on the input; use a constant Range and Mul",
     "TfIdfVectorizer": "its counts belong to n-grams of tokens; start the model at the counts",
-    "Unique": "the number of its elements depends on the input",
     "ai.onnx.ml.CastMap": MAPS,
     "ai.onnx.ml.DictVectorizer": MAPS,
     "ai.onnx.ml.SVMClassifier": KERNELS,

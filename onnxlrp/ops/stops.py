@@ -14,6 +14,9 @@ STOPS = (
 """Integer, boolean, text or piecewise constant outputs: their derivative is zero almost
 everywhere."""
 
+SIZED = ("BlackmanWindow", "HammingWindow", "HannWindow", "MelWeightMatrix")
+"""Tables of a size; the edges of the mel scale are rounded to whole frequencies."""
+
 RANDOM = ("Bernoulli", "Multinomial", "RandomNormalLike", "RandomUniformLike")
 """Generators: what they read sets a shape or a probability, and the numbers drawn do not move."""
 
@@ -24,6 +27,12 @@ LEARNED = ("Binarizer", "CategoryMapper", "LabelEncoder", "ZipMap")
 @op(*STOPS)
 def stop(site: Site) -> Stop:
     """Forward: an integer, boolean, text or piecewise constant function of the input."""
+    return Stop(output=site.output)
+
+
+@op(*SIZED)
+def sized(site: Site) -> Stop:
+    """Forward: a table that follows from whole numbers."""
     return Stop(output=site.output)
 
 

@@ -164,7 +164,14 @@ class Explainer:
         except failures() as error:
             kind = InputError if type(error).__name__ == "InvalidArgument" else ModelError
             raise kind(f"ONNX Runtime cannot run the graph: {one_line(error)}") from error
-        return dict(zip(names, arrays, strict=True))
+        return {name: _array(value) for name, value in zip(names, arrays, strict=True)}
+
+
+def _array(value: object) -> Array:
+    """An output as an array; one dictionary per sample, as a ZipMap makes them, as its numbers."""
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return np.array([list(row.values()) for row in value], dtype=np.float32)
+    return np.asarray(value)
 
 
 def _source(model: str | os.PathLike[str] | bytes | Graph | Proto) -> str | bytes:

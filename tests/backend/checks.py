@@ -37,6 +37,9 @@ STRAIGHT = {"DynamicQuantizeLinear"}
 CLOSED = 1e-4
 """Unexplained part of a ledger row, as a share of what arrived or left, whichever is larger."""
 
+TIED = {"Unique"}
+"""Equal elements of their inputs are moved together: the size of the output depends on them."""
+
 SMALLEST = 0.1
 """Relevance starts only where |y| is larger: the error of a quotient grows as 1/|y|."""
 
@@ -123,12 +126,23 @@ class _Probe:
         floats = [name for name in self.found.inputs if name in self.found.case.floats()]
         for name in floats:
             x = self.found.case.feeds[name]
-            step = rng.standard_normal(x.shape) * max(1.0, float(np.std(x)) if x.size else 0)
+            step = self.drawn(rng, x) * max(1.0, float(np.std(x)) if x.size else 0)
             if count is not None and x.size > count:
                 chosen = rng.choice(x.size, count, replace=False)
                 step = np.where(np.isin(np.arange(x.size), chosen).reshape(x.shape), step, 0)
             made[name] = np.asarray(step, dtype=np.float32)
         return made
+
+    def drawn(self, rng: np.random.Generator, x: Anything) -> NDArray[np.float64]:
+        """Random numbers, one for each element, or one for each different one."""
+        if self.found.case.op not in TIED:
+            return np.asarray(rng.standard_normal(x.shape))
+        values, place = np.unique(x, return_inverse=True)
+        return np.asarray(rng.standard_normal(values.shape)[place].reshape(x.shape))
+
+    def fits(self, *values: NDArray[np.float64]) -> bool:
+        """Whether outputs have the size of the sample's, on which the seed depends."""
+        return all(value.shape == self.seed.shape for value in values)
 
     def adjoint(
         self, feeds: dict[str, Anything], direction: dict[str, Anything]
@@ -150,6 +164,8 @@ class _Probe:
     def is_affine(self) -> bool:
         """Whether the middle lies between both ends; not where other elements are selected."""
         up, down = self.ends()
+        if not self.fits(up, down):
+            return False
         bound = LINEAR * (np.abs(up) + np.abs(down)).max(initial=0)
         middle = self.value(self.found.case.feeds)
         return bool(np.all(np.abs(up - 2 * middle + down) <= bound))
@@ -172,6 +188,8 @@ class _Probe:
             feeds = moved(self.found.case.feeds, self.direction(rng), jitter)
             direction = self.direction(rng, count)
             middle = self.value(feeds)
+            if not self.fits(middle):
+                continue
             there, size = self.adjoint(feeds, direction)
             if np.all(np.isfinite(middle)) and not np.isfinite(there):
                 return "relevance is not finite"
@@ -198,6 +216,8 @@ class _Probe:
         Where the function is smooth the second halves with the step; at a kink it stays.
         """
         up, down = (self.value(moved(feeds, direction, sign * step)) for sign in (1, -1))
+        if not self.fits(up, down):
+            return np.nan, np.nan
         central = float(((up - down) * self.seed).sum()) / (2 * step)
         return central, float(((up - 2 * middle + down) * self.seed).sum()) / step
 

@@ -144,4 +144,6 @@ def test_presets_differ(name):
 
 def alike(one, two):
     """Presets whose rules differ in name only where a network has no input of their concern."""
-    return {one, two} <= {"deconvnet", "guided-backprop", "gradient"} or "captum" in one + two
+    unsigned = {"epsilon", "attnlrp", "cp-lrp"}
+    family = {"deconvnet", "guided-backprop", "gradient"}
+    return {one, two} <= family or {one, two} <= unsigned or "captum" in one + two

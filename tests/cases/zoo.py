@@ -41,6 +41,11 @@ def names(families=FAMILIES) -> list[str]:
     return [c["id"] for c in manifest() if c["family"] in families and c["id"] != HALF]
 
 
+def every() -> list[str]:
+    """Names of all cases."""
+    return [c["id"] for c in manifest()]
+
+
 @cache
 def case(name: str) -> Case:
     meta = next(item for item in manifest() if item["id"] == name)

@@ -39,7 +39,7 @@ CASES = [
     conv("sigmoid", 'activation="Sigmoid"'),
     conv("tanh", 'activation="Tanh"'),
     conv("leaky", 'activation="LeakyRelu", activation_params=[0.2]'),
-    conv("clip", 'activation="Clip", activation_params=[-1.4, 2.4]'),
+    conv("clip", 'activation="Clip", activation_params=[-1.2, 3.2]'),
     conv("hard", 'activation="HardSigmoid", activation_params=[0.1, 0.4]'),
     conv("sum", 'activation="Relu"', "x, w, b, z", z=draw(8, 1, 4, 4, 3)),
     conv("sum without", "dilations=[1,1]", "x, w, , z", z=draw(8, 1, 4, 4, 3)),
@@ -131,10 +131,10 @@ CASES = [
     ),
     Case(
         "rows of FusedGemm behind FusedConv",
-        'c = com.microsoft.FusedConv <activation="Relu"> (x, w, b) f = Flatten (c)'
-        'y = com.microsoft.FusedGemm <activation="Tanh"> (f, v)',
+        'c = com.microsoft.FusedConv <activation="LeakyRelu", activation_params=[0.5]> (x, w, b) '
+        'f = Flatten (c) y = com.microsoft.FusedGemm <activation="Tanh"> (f, v)',
         {"x": draw(15, 1, 2, 4, 3)},
-        {"w": draw(1, 4, 2, 3, 3) / 4, "b": draw(2, 4), "v": draw(16, 8, 3) / 4},
+        {"w": draw(1, 4, 2, 3, 3), "b": draw(2, 4), "v": draw(16, 8, 3) / 8},
         {"x": ("N", 2, 4, 3)},
         2,
     ),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import onnxlrp
+from tests.canonize.sites import view_of
 from tests.engine import Session
 from tests.lower.microsoft import Case, check, draw
 
@@ -126,3 +127,22 @@ def _change(case: Case, word: int, weights: np.ndarray) -> float:
         y = Session(moved.model(symbolic=False))(case.inputs)["y"]
         total += sign * float((y.astype(np.float64) * weights).sum())
     return total / (2 * step)
+
+
+def test_a_root_mean_square_is_one_normalisation() -> None:
+    """The primitives that the view emits are recognised as exporters' are."""
+    case = norm("SkipSimplifiedLayerNormalization", "x, s, g")
+    assert [site.op for site in view_of(case.model(symbolic=True))] == [
+        "Add", "RMSNormalization", "Identity",
+    ]  # fmt: skip
+
+
+def test_a_bias_stands_behind_the_map() -> None:
+    """Not behind the skip, so that the map and its bias are one."""
+    case = CASES[-2]
+    assert case.name == "a map before, its bias inside"
+    assert [site.op for site in view_of(case.model(symbolic=True))] == [
+        "MatMul", "Add", "LayerNormalization",
+    ]  # fmt: skip
+    product = next(site for site in view_of(case.model(symbolic=True)) if site.op == "MatMul")
+    assert len(product.inputs) == 3

@@ -43,15 +43,17 @@ def test_gradient_of_rotary_embedding(case: Case, symbolic: bool) -> None:
     check(case, symbolic=symbolic)
 
 
-def grouped(name: str, settings: str, inputs: str, *extra: tuple, body: str = "") -> Case:
-    """Four heads of eight that share two keys; extra inputs are (name, array, symbols)."""
+def grouped(
+    name: str, settings: str, inputs: str, *extra: tuple, body: str = "", shape: tuple = (2, 3)
+) -> Case:
+    """Two heads of sixteen that share one key; extra inputs are (name, array, symbols)."""
     before = body or "k = MatMul (x, wk) v = MatMul (x, wv) "
-    node = f"com.microsoft.GroupQueryAttention <num_heads=4, kv_num_heads=2{settings}> ({inputs})"
-    given = {"x": draw(5, 2, 3, 32) / 2} | {item[0]: item[1] for item in extra}
+    node = f"com.microsoft.GroupQueryAttention <num_heads=2, kv_num_heads=1{settings}> ({inputs})"
+    given = {"x": draw(5, *shape, 32) / 2} | {item[0]: item[1] for item in extra}
     symbols = {"x": ("N", "S", 32)} | {item[0]: item[2] for item in extra}
     known = {
         "wk": draw(6, 32, 16) / 4, "wv": draw(7, 32, 16) / 4, "wp": draw(8, 32, 64) / 4,
-        "c": np.cos(draw(9, 9, 4)), "s": np.sin(draw(9, 9, 4)), "h": draw(10, 4),
+        "c": np.cos(draw(9, 9, 8)), "s": np.sin(draw(9, 9, 8)), "h": draw(10, 2),
     }  # fmt: skip
     text = f"{before}y, o, r = {node}"
     used = text.replace(",", " ").replace("(", " ").replace(")", " ").split()
@@ -69,10 +71,12 @@ def total(count: int) -> tuple:
     return "t", np.array(count, np.int32), ()
 
 
-OLD = ("p", draw(11, 2, 2, 4, 8), ("N", 2, "P", 8))
-OLDER = ("q", draw(12, 2, 2, 4, 8), ("N", 2, "P", 8))
+OLD = ("p", draw(11, 1, 1, 4, 16), ("N", 1, "P", 16))
+OLDER = ("q", draw(12, 1, 1, 4, 16), ("N", 1, "P", 16))
+OLDS = ("p", draw(11, 2, 1, 4, 16), ("N", 1, "P", 16))
+OLDERS = ("q", draw(12, 2, 1, 4, 16), ("N", 1, "P", 16))
 PROMPT = (lengths(2, 2), total(3))
-BIAS = ("a", draw(13, 1, 4, 3, 3), (1, 4, "S", "S"))
+BIAS = ("a", draw(13, 1, 2, 3, 3), (1, 2, "S", "S"))
 PACKED = "k = MatMul (x, wp) "
 
 GROUPED = [
@@ -93,15 +97,16 @@ GROUPED = [
         *PROMPT,
         body=PACKED,
     ),
-    grouped("past", "", "x, k, v, p, q, e, t", OLD, OLDER, lengths(6, 6), total(7)),
+    grouped("past", "", "x, k, v, p, q, e, t", OLD, OLDER, lengths(6), total(7), shape=(1, 3)),
     grouped(
         "past, rotated",
         ", do_rotary=1",
         "x, k, v, p, q, e, t, c, s",
         OLD,
         OLDER,
-        lengths(6, 6),
+        lengths(6),
         total(7),
+        shape=(1, 3),
     ),
     grouped(
         "past, window",
@@ -109,8 +114,19 @@ GROUPED = [
         "x, k, v, p, q, e, t",
         OLD,
         OLDER,
-        lengths(6, 6),
+        lengths(6),
         total(7),
+        shape=(1, 3),
+    ),
+    grouped(
+        "ragged past, rotated",
+        ", do_rotary=1",
+        "x, k, v, p, q, e, t, c, s",
+        OLDS,
+        OLDERS,
+        lengths(3, 4),
+        total(5),
+        shape=(2, 1),
     ),
 ]
 

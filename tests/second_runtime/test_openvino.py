@@ -24,7 +24,15 @@ KINKS = 1e-3
 EXPLODES = 5e-2
 """Denominators of both signs without a ReLU behind them, at the end of residual branches."""
 
+UNBOUNDED = 1e-1
+"""dynamic-lrp divides by W x without the bias: 10^12 times the score flows through a VGG."""
+
 LOOSE = {
+    ("shapes_vgg", "attnlrp"): KINKS,
+    ("shapes_vgg", "cp-lrp"): KINKS,
+    ("shapes_resnet", "innvestigate-b"): EXPLODES,
+    ("shapes_resnet", "dynamic-lrp"): EXPLODES,
+    ("shapes_vgg", "dynamic-lrp"): UNBOUNDED,
     ("imagenet_mobilenetv2_fp32", "gradient"): KINKS,
     ("imagenet_mobilenetv2_fp32", "epsilon"): KINKS,
     ("geo_tropical_cyclone_unet", "gradient"): KINKS,

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -175,9 +175,9 @@ def _export(job: Job, path: Path, entry: Entry) -> None:
     entry.inputs = [_described(value) for value in model.graph.input]
     entry.note = written.note
     feeds = {name: array for name, array in written.feeds.items() if name in _names(model)}
-    outputs: Mapping[str, NDArray[np.generic]] = {}
+    outputs: Feeds = {}
     try:
-        outputs = runtime_outputs(path, feeds)
+        feeds, outputs = _outputs(path, feeds, entry)
         entry.runs = "yes"
     except Exception as error:  # noqa: BLE001 - the runtime may refuse what an exporter wrote
         entry.runs = _line(error)
@@ -186,6 +186,19 @@ def _export(job: Job, path: Path, entry: Entry) -> None:
         **{f"in/{name}": array for name, array in feeds.items()},
         **{f"out/{name}": array for name, array in outputs.items()},
     )
+
+
+def _outputs(path: Path, feeds: Feeds, entry: Entry) -> tuple[Feeds, Feeds]:
+    """Run a file; where it runs only one sample at a time, keep the first and say so."""
+    try:
+        return feeds, runtime_outputs(path, feeds)
+    except Exception:
+        if len({array.shape[:1] for array in feeds.values()}) != 1:
+            raise
+        single = {name: array[:1] for name, array in feeds.items()}
+        outputs = runtime_outputs(path, single)
+        entry.note = f"{entry.note} runs with a batch of one only".strip()
+        return single, outputs
 
 
 def _names(model: onnx.ModelProto) -> set[str]:
