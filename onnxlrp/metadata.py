@@ -30,7 +30,7 @@ LEDGER_COLUMNS: Final = (
 
 
 LATER: Final = frozenset({"shadow"})
-"""Fields that graphs of version 0.1 lack."""
+"""Fields that older graphs lack."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,14 +14,16 @@ __all__ = ["fold_norms"]
 COPIES = frozenset({"Cast", "Dropout", "Identity"})
 """Operators that may stand between the parts."""
 
+OPEN = "a value in between is read by another node or is an output"
+
 
 def fold_norms(view: View, t: Tape) -> None:
     """(x - mean) / Sqrt(mean square + eps) * gamma + beta  =>  LayerNormalization;
     x / Sqrt(mean square + eps) * gamma  =>  RMSNormalization; over any axes.
 
-    Written by PyTorch, TensorFlow and Keras exporters; also as x k + (beta - mean k) with
-    k = gamma / Sqrt(...). Matches where gamma and beta are constant and no value in between is read
-    by others or is an output.
+    Written by PyTorch, TensorFlow, Keras and Flax exporters; also as (x - mean) k + beta and as
+    x k + (beta - mean k) with k = gamma / Sqrt(...). Matches where gamma and beta are constant and
+    do not widen x, and no value in between is read by others or is an output.
     """  # noqa: D205
     for site in view:
         if site.op in {"Sqrt", "Pow"}:
@@ -40,8 +42,8 @@ class _Root:
         epsilon: Added to the variance.
         centre: x - mean, or x itself.
         mean: The mean; None where it is not taken off.
-        inverse: 1 / sigma where it is computed by itself.
-        sigma: sigma where it is not.
+        below: sigma, or 1 / sigma where that is computed by itself.
+        inverted: Whether it is 1 / sigma.
         sites: All sites of it.
     """
 
@@ -50,8 +52,8 @@ class _Root:
     epsilon: float
     centre: Value
     mean: Value | None
-    inverse: Value | None
-    sigma: Value | None
+    below: Value
+    inverted: bool
     sites: tuple[Site, ...]
 
 
@@ -61,15 +63,15 @@ def _fold(view: View, t: Tape, site: Site) -> str:
         return root
     tail = _quotient(view, root) or _affine(view, root)
     if tail is None:
-        return "its result does not divide what it is computed from"
+        return _no_tail(view, root)
     sites, gamma, beta = tail
-    every = list(dict.fromkeys((*root.sites, *sites)))
-    last = view.ordered(every)[-1]
-    inside = {value for item in every if item is not last for value in item.results}
-    if any(reader not in every for value in inside for reader in view.readers(value)):
-        return "a value in between is read by another node"
-    if inside & set(view.outputs):
-        return "a value in between is an output"
+    last = sites[-1]
+    every = _with_copies(view, [*root.sites, *sites], last)
+    reason = _open(view, every, last)
+    if reason:
+        return reason
+    if not all(_fits(constant, root) for constant in (gamma, beta)):
+        return "its scale or offset is not known to fit the shape of its input"
     merged = replace(
         last,
         op="RMSNormalization" if root.mean is None else "LayerNormalization",
@@ -80,6 +82,44 @@ def _fold(view: View, t: Tape, site: Site) -> str:
     )
     view.merge(every, merged)
     return ""
+
+
+def _no_tail(view: View, root: _Root) -> str:
+    below = root.below
+    if below in view.outputs or len(view.readers(below)) > 1:
+        return OPEN
+    return "its result does not divide what it is computed from"
+
+
+def _with_copies(view: View, sites: Sequence[Site], last: Site) -> list[Site]:
+    """The sites and the copies of what they compute."""
+    every = list(dict.fromkeys(sites))
+    for site in every:
+        values = () if site is last else site.results
+        readers = (reader for value in values for reader in view.readers(value))
+        every += [item for item in readers if _is_copy(item) and item not in every]
+    return every
+
+
+def _open(view: View, every: Sequence[Site], last: Site) -> str:
+    """Why the sites are no closed pattern."""
+    inside = {value for item in every if item is not last for value in item.results}
+    read = any(reader not in every for value in inside for reader in view.readers(value))
+    return OPEN if read or inside & set(view.outputs) else ""
+
+
+def _fits(constant: Value | None, root: _Root) -> bool:
+    """Whether a product of x with a constant has the shape of x, whatever its symbols stand for."""
+    if constant is None:
+        return True
+    x, shape = root.x.shape, constant.shape
+    if x is None or shape is None or len(shape) > len(x):
+        return False
+    own = list(enumerate(x))[len(x) - len(shape) :]
+    return all(
+        size in {1, dim} or (not isinstance(dim, int) and axis in root.axes)
+        for size, (axis, dim) in zip(shape, own, strict=True)
+    )
 
 
 def _root(view: View, site: Site) -> _Root | str:
@@ -102,21 +142,37 @@ def _root(view: View, site: Site) -> _Root | str:
     if off is not None and off.op == "Sub" and _is_mean(view, off, axes):
         x, mean = off.required(0), off.required(1)
         sites += [off, *(item for item in [view.producer(mean)] if item is not None)]
-    sigma: Value | None = site.output
-    inverse = site.output if power == -0.5 else None
-    reader = view.only_reader(site.output)
-    if inverse is None and reader is not None and _is_reciprocal(reader):
-        inverse = reader.output
+    below, inverted = site.output, power == -0.5
+    reader = _reader(view, below)
+    if not inverted and reader is not None and _is_reciprocal(reader):
+        below, inverted = reader.output, True
         sites.append(reader)
-    sigma = None if inverse is not None else sigma
-    return _Root(x, axes, epsilon[1], centre, mean, inverse, sigma, tuple(sites))
+    return _Root(x, axes, epsilon[1], centre, mean, below, inverted, tuple(sites))
+
+
+def _is_copy(site: Site) -> bool:
+    return site.op in COPIES and site.required(0).is_float and site.output.is_float
+
+
+def _origin(view: View, value: Value) -> Value:
+    """What a value is a copy of."""
+    site = view.producer(value)
+    while site is not None and _is_copy(site):
+        value = site.required(0)
+        site = view.producer(value)
+    return value
 
 
 def _before(view: View, value: Value) -> Site | None:
     """The site that computes a value, seen through copies."""
-    site = view.producer(value)
-    while site is not None and site.op in COPIES:
-        site = view.producer(site.required(0))
+    return view.producer(_origin(view, value))
+
+
+def _reader(view: View, value: Value) -> Site | None:
+    """The one site that reads a value, seen through copies."""
+    site = view.only_reader(value)
+    while site is not None and _is_copy(site):
+        site = view.only_reader(site.output)
     return site
 
 
@@ -166,66 +222,88 @@ Tail = tuple[Sequence[Site], Value | None, Value | None]
 
 
 def _quotient(view: View, root: _Root) -> Tail | None:
-    """Centre / sigma, then a product with gamma and a sum with beta where they are constant."""
-    below = root.inverse or root.sigma
-    assert below is not None
-    site = view.only_reader(below)
-    if site is None or site.op != ("Mul" if root.inverse else "Div"):
+    """Centre / sigma or centre k, then a product with gamma and a sum with beta if constant."""
+    factor, gamma, sites = _factor(view, root)
+    site = _reader(view, factor)
+    if site is None or site.op != ("Mul" if root.inverted else "Div"):
         return None
-    other = site.input(0) if site.input(0) is not below else site.input(1)
-    if not _same(view, other, root.centre) or (site.op == "Div" and site.input(1) is not below):
+    operands = [_origin(view, value) for value in site.sources]
+    centre = _origin(view, root.centre)
+    fraction = operands == [centre, factor]
+    if not fraction and not (root.inverted and operands == [factor, centre]):
         return None
-    sites = [site]
-    gamma = _extend(view, sites, "Mul", root)
-    beta = _extend(view, sites, "Add", root) if root.mean is not None else None
+    sites.append(site)
+    gamma = gamma or _extend(view, sites, "Mul")
+    beta = _extend(view, sites, "Add") if root.mean is not None else None
     return sites, gamma, beta
 
 
-def _same(view: View, value: Value | None, wanted: Value) -> bool:
-    while value is not None and value is not wanted:
-        site = view.producer(value)
-        value = site.input(0) if site is not None and site.op in COPIES else None
-    return value is wanted
+def _factor(view: View, root: _Root) -> tuple[Value, Value | None, list[Site]]:
+    """K = gamma / sigma, where that is computed first, and gamma; else what is known of sigma."""
+    site = _reader(view, root.below)
+    gamma = _constant(site) if root.inverted and site is not None and site.op == "Mul" else None
+    if site is None or gamma is None:
+        return root.below, None, []
+    return site.output, gamma, [site]
 
 
-def _extend(view: View, sites: list[Site], op: str, root: _Root) -> Value | None:
+def _constant(site: Site | None) -> Value | None:
+    """The constant among two operands, if the other one is none."""
+    constants = [] if site is None else [value for value in site.sources if not value.variable]
+    return constants[0] if len(constants) == 1 else None
+
+
+def _extend(view: View, sites: list[Site], op: str) -> Value | None:
     """The constant of the Mul or Add that alone reads the last site; the site joins the others."""
-    reader = view.only_reader(sites[-1].output)
-    copies = []
-    while reader is not None and reader.op in COPIES:
-        copies.append(reader)
-        reader = view.only_reader(reader.output)
-    if reader is None or reader.op != op:
+    reader = _reader(view, sites[-1].output)
+    constant = _constant(reader)
+    if reader is None or reader.op != op or constant is None:
         return None
-    constants = [value for value in reader.sources if not value.variable]
-    if len(constants) != 1 or reader.output.rank != root.x.rank:
-        return None
-    sites += [*copies, reader]
-    return constants[0]
+    sites.append(reader)
+    return constant
 
 
 def _affine(view: View, root: _Root) -> Tail | None:
-    """X k + (beta - mean k), k = gamma / sigma."""
-    if root.inverse is None or root.mean is None:
+    """X k + (beta - mean k), x k + (-mean k + beta) or x k - mean k + beta, k = gamma / sigma."""
+    if not root.inverted or root.mean is None:
         return None
-    sites: list[Site] = []
-    factor, gamma = root.inverse, None
-    first = view.only_reader(factor)
-    if first is not None and first.op == "Mul":
-        gamma = next((value for value in first.sources if not value.variable), None)
-        factor = first.output
-        sites.append(first)
+    factor, gamma, sites = _factor(view, root)
     products = {other: site for site in view.readers(factor) if (other := _partner(site, factor))}
-    if set(products) != {root.x, root.mean}:
+    scaled = products.pop(root.x, None)
+    if scaled is None or len(products) != 1:
         return None
-    shift = view.only_reader(products[root.mean].output)
-    last = view.only_reader(products[root.x].output)
-    if shift is None or shift.op != "Sub" or last is None or last.op != "Add":
+    ((mean, product),) = products.items()
+    minus = view.producer(mean) if mean is not root.mean else None
+    if mean is not root.mean and (minus is None or not _negates(minus, root.mean)):
         return None
-    beta = shift.required(0)
-    if beta.variable or shift.output not in last.inputs:
+    sites += [scaled, *([] if minus is None else [minus]), product]
+    negative = minus is not None
+    beta = _shift(view, sites, negative=negative)
+    last = view.only_reader(sites[-1].output)
+    pair = [scaled.output, sites[-1].output]
+    if last is None or view.only_reader(scaled.output) is not last:
         return None
-    return [*sites, *products.values(), shift, last], gamma, beta
+    summed = last.op == "Add" and (negative or beta is not None) and set(last.sources) == set(pair)
+    if not summed and not (last.op == "Sub" and not negative and list(last.sources) == pair):
+        return None
+    sites.append(last)
+    return sites, gamma, beta or _extend(view, sites, "Add")
+
+
+def _negates(site: Site, value: Value) -> bool:
+    return site.op == "Neg" and site.input(0) is value
+
+
+def _shift(view: View, sites: list[Site], *, negative: bool) -> Value | None:
+    """Beta of `beta - mean k` or `-mean k + beta`, which alone reads the last site."""
+    reader = view.only_reader(sites[-1].output)
+    beta = _constant(reader)
+    if reader is None or beta is None or reader.op != ("Add" if negative else "Sub"):
+        return None
+    if reader.op == "Sub" and reader.input(0) is not beta:
+        return None
+    sites.append(reader)
+    return beta
 
 
 def _partner(site: Site, factor: Value) -> Value | None:

@@ -122,7 +122,8 @@ def _repeated(sketch: Sketch, like: Value, value: Value, axis: int, block: int) 
     wide = t.op("Tile", parted, [block if i == axis + 1 else 1 for i in range(rank + 1)])
     head, tail = t.op("Shape", value, end=axis), t.op("Shape", value, start=axis + 1)
     joined = t.op("Reshape", wide, t.op("Concat", head, [-1], tail, axis=0))
-    length = t.op("Shape", like, start=axis, end=axis + 1)
+    dim = None if like.shape is None else like.shape[axis]
+    length = [dim] if isinstance(dim, int) else t.op("Shape", like, start=axis, end=axis + 1)
     return t.op("Slice", joined, [0], length, [axis])
 
 

@@ -121,7 +121,7 @@ def _see_deployed(sketch: Sketch, node: Node) -> None:
     for deployed, result in zip(node.outputs, results, strict=False):
         if deployed is not None:
             sketch.values[deployed.name] = _bound(sketch, deployed, result)
-            if isinstance(result, Value) and result is not deployed:
+            if isinstance(result, Value) and result.name.startswith(SCOPE):
                 sketch.view.names.setdefault(result, deployed.name)
 
 
@@ -154,8 +154,8 @@ def see_node(sketch: Sketch, site: Site, names: Sequence[str | None]) -> tuple[S
     if reads_scales(site.op):
         return _lowered(sketch, given)
     given, scale = prepared(sketch, given)
-    pairs = zip(seen, given.inputs, strict=True)
-    sketch.given = tuple(item if isinstance(item, list) else value for item, value in pairs)
+    pairs = zip(seen, given.inputs, strict=False)
+    sketch.given = tuple(value if isinstance(item, Value) else item for item, value in pairs)
     results = _lowered(sketch, given)
     if scale is not None:
         floats = (v for v in results if isinstance(v, Value) and v.dtype == TensorProto.FLOAT)

@@ -8,8 +8,8 @@ STOPS = (
     "And", "ArgMax", "ArgMin", "BitCast", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr",
     "BitwiseXor", "Ceil", "ConstantOfShape", "Equal", "EyeLike", "Floor", "Greater",
     "GreaterOrEqual", "Hardmax", "IsInf", "IsNaN", "Less", "LessOrEqual", "NonMaxSuppression",
-    "NonZero", "Not", "Or", "RegexFullMatch", "Round", "Shape", "Sign", "Size", "StringConcat",
-    "StringNormalizer", "StringSplit", "Xor",
+    "NonZero", "Not", "OptionalHasElement", "Or", "RegexFullMatch", "Round", "Shape", "Sign",
+    "Size", "StringConcat", "StringNormalizer", "StringSplit", "Xor",
 )  # fmt: skip
 """Integer, boolean, text or piecewise constant outputs: their derivative is zero almost
 everywhere."""

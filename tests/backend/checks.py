@@ -1,10 +1,11 @@
 """What is true of every case that compiles: prediction, derivative, conservation."""
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import ModelProto, helper
 
 import onnxlrp
 from onnxlrp.compile import ExplanationGraph
@@ -234,12 +235,23 @@ def moved(
     }
 
 
+def sized(case: NodeCase) -> NodeCase:
+    """The same case, its outputs of the sizes that they have."""
+    model = ModelProto()
+    model.CopyFrom(case.model)
+    for value in model.graph.output:
+        dtype, shape = value.type.tensor_type.elem_type, case.wanted[value.name].shape
+        value.CopyFrom(helper.make_tensor_value_info(value.name, dtype, shape))
+    return replace(case, model=model)
+
+
 def conservation(found: Described) -> list[str]:
     """No row of the ledger of composite `epsilon` leaves anything unexplained.
 
-    Cases have no batch: the rows of all samples are one.
+    Cases have no batch: the rows of all samples are one. The sizes of the outputs are stated, for
+    an axis of unknown size could be one.
     """
-    case = found.case
+    case = sized(found.case)
     graph = onnxlrp.compile(
         case.model,
         composite="epsilon",

@@ -15,9 +15,10 @@ from tests.backend.collected import cases, operators
 from tests.backend.outcome import Outcome, described, outcomes, states
 
 KNOWN = {
-    "test_attention_*_fullymasked_*_expanded": "a row of scores that are all -inf: softmax is NaN",
-    "test_attention_*_nan_robustness_expanded": "the same",
-    "test_attention_*_structural_empty_expanded": "the same",
+    "test_attention_local_window_gqa_rank4_mask_expanded": "a row of scores that are all -inf: its "
+    "softmax, in float64, is NaN, and what replaces it reads the deployed copy",
+    "test_optional_get_element_tensor": "relevance of an input that is an output under another "
+    "name has the name of the output",
 }
 """Cases among which some fail, and why; a line whose cases all pass must go."""
 
@@ -39,8 +40,8 @@ HELD = {
 }
 """Float inputs that are stops by their role, also under `gradient`."""
 
-LEAST = 0.93
-"""Share of the operators with float outputs that are described; it may only rise. The aim: 0.95."""
+LEAST = 0.98
+"""Share of the operators with float outputs all of whose cases are described; it may only rise."""
 
 
 @pytest.mark.parametrize("op", operators())
@@ -97,16 +98,22 @@ def operator_state(found: dict[str, Outcome]) -> tuple[str, str]:
 
 
 def test_states(capsys: pytest.CaptureFixture[str]) -> None:
-    """Count the operators and the cases per state; the share that is described does not drop."""
+    """Count the operators and the cases per state; the share that is described does not drop.
+
+    The first share that is printed counts operators of which some cases are refused (`partly`) as
+    described, the second one does not. Neither counts stops and operators without a case that can
+    be tested.
+    """
     found = {op: states(op) for op in operators()}
     by_operator = {op: operator_state(items) for op, items in found.items()}
     counts = Counter(state for state, _ in by_operator.values())
     every = [outcome for items in found.values() for outcome in items.values()]
     untested = Counter(case.reason for case in every if case.state == "not testable")
     counted = counts["described"] + counts["partly"] + counts["refused"]
-    share = (counts["described"] + counts["partly"]) / counted
+    some, share = counts["described"] + counts["partly"], counts["described"] / counted
     lines = [
-        f"{share:.1%} of {counted} operators with float outputs are described",
+        f"{some / counted:.1%} of {counted} operators with float outputs are described",
+        f"{share:.1%} where those that are described in part are not counted",
         f"operators: {dict(counts)}",
         f"cases: {dict(Counter(case.state for case in every))}",
         f"explained: {dict(Counter(case.form for case in every if case.form))}",

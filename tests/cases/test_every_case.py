@@ -74,8 +74,8 @@ def test_gradient_is_the_slope_of_what_is_explained(name):
     """Of the forward pass; of the float32 shadow where the model is quantised or half."""
     case = zoo.case(name)
     scores = case.expected[case.output][0]
-    at = np.unravel_index(int(np.abs(scores).argmax()), scores.shape)
-    target = tuple(map(int, at[1:])) or 0
+    index = int(np.abs(scores).argmax())
+    target = tuple(map(int, np.unravel_index(index, scores.shape)[1:])) or 0
     graph = compile(case.path, composite="gradient", target=target, output=case.output)
     request = Request(composite="gradient", output=case.output)
     explained = plan(case.path, request).output.explained.name
@@ -89,7 +89,7 @@ def test_gradient_is_the_slope_of_what_is_explained(name):
     rng = np.random.default_rng(0)
 
     def score(given):
-        return float(session.run([explained], {**feeds, **given})[0][at])
+        return float(session.run([explained], {**feeds, **given})[0].reshape(-1)[index])
 
     found = dict(zip(names, session.run([f"relevance/{n}" for n in names], feeds), strict=True))
     pairs = [slopes(score, feeds, found, rng) for _ in range(DIRECTIONS)]

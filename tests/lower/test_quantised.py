@@ -310,6 +310,24 @@ def test_attention() -> None:
     assert np.abs(found - run(model, x)["y"]).max() <= 1e-4 * np.abs(expected).max()
 
 
+def test_embedding() -> None:
+    """Oracle: its own kernel; relevance per token."""
+    shapes = {"word": (9, 8), "place": (6, 8), "part": (2, 8), "gamma": (8,), "beta": (8,)}
+    numbers = {n: integers(40 + i, U8, *s) for i, (n, s) in enumerate(shapes.items())}
+    scale = {f"{n}_s": F32(0.01 + 0.002 * i) for i, n in enumerate(shapes)}
+    zero = {f"{n}_z": U8(100 + i) for i, n in enumerate(shapes)}
+    given = ", ".join([*shapes, "", *scale, *zero])
+    body = f"y, m = com.microsoft.QEmbedLayerNormalization (x, k, {given})"
+    x = {"x": np.array([[1, 8, 0], [4, 4, 2]], I32)}
+    kinds = {"k": np.array([[0, 1, 1], [0, 0, 1]], I32)}
+    model = model_of(body, x, numbers | scale | zero | kinds, rank=3)
+    expected = run(model, x)["y"]
+    assert np.abs(shadow(model, x) - expected).max() <= 1e-5 * np.abs(expected).max()
+    graph = onnxlrp.compile(model, target="seed", composite="epsilon")
+    seed = {"seed": draw(46, *expected.shape)}
+    assert run(graph.model, x | seed)["relevance/x"].shape == (2, 3)
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_gathered_blocks(packed: bool) -> None:
     """Oracle: its own kernel."""

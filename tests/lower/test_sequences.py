@@ -109,3 +109,9 @@ def test_a_sequence_that_its_turns_read_is_refused() -> None:
     with pytest.raises(onnxlrp.UnsupportedOp, match="length of its sequence is not known") as found:
         onnxlrp.compile(model, composite="epsilon")
     assert "\n" not in str(found.value)
+
+
+def test_an_input_that_goes_through_a_sequence_keeps_its_name() -> None:
+    body = "s = SequenceConstruct(x) a = SequenceAt(s, zero) y = Mul(a, x)"
+    graph = onnxlrp.compile(model_of(body), composite="epsilon", target="seed")
+    assert [item.name for item in graph.model.graph.output] == ["y", "relevance/x"]

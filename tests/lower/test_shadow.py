@@ -12,6 +12,7 @@ import pytest
 from onnx import ModelProto, TensorProto, helper
 
 import onnxlrp
+from onnxlrp.cli.app import main
 from onnxlrp.metadata import Metadata
 from tests.lower.shadow import LEVELS, difference, draw, integers, lifted, model_of, run, shadow
 
@@ -337,3 +338,20 @@ def test_weights_have_no_second_dequantizer() -> None:
     emitted = [n for n in graph.model.graph.node if n.name.startswith("lrp/")]
     assert {"Cast", "Mul"} <= {n.op_type for n in emitted}
     assert not any("uantize" in n.op_type for n in emitted)
+
+
+def test_inspect_says_so(tmp_path, capsys) -> None:
+    for name in ("qdq", "fp64"):
+        path = tmp_path / "model.onnx"
+        onnx.save(made(name)[0], path)
+        assert main(["inspect", str(path)]) == 0
+        said = "float32 copy of the model" in capsys.readouterr().out
+        assert said == (name == "qdq")
+
+
+def test_explain_says_so(tmp_path, capsys) -> None:
+    path, data = tmp_path / "model.onnx", tmp_path / "x.npy"
+    onnx.save(made("qdq")[0], path)
+    np.save(data, X["x"])
+    assert main(["explain", str(path), str(data), "-o", str(tmp_path / "out.npz")]) == 0
+    assert "float32 copy of the model" in capsys.readouterr().out
