@@ -15,7 +15,7 @@ from onnxlrp.composites.base import STARTS
 from onnxlrp.errors import CompositeError, InputError, ModelError
 from onnxlrp.graph import save as files
 from onnxlrp.graph.check import check
-from onnxlrp.graph.graph import Node, Value
+from onnxlrp.graph.graph import Value
 from onnxlrp.graph.lift import restore
 from onnxlrp.graph.read import FAULTS, Source, one_line
 from onnxlrp.graph.tape import Tape
@@ -169,7 +169,8 @@ def _explain(
     filters = {value: _masked(mask, value.rank or 0) for value, mask in masks.items()}
     rules = {site: item.rule for site, item in planned.assigned.items()}
     seeds = {planned.output.explained: started.relevance}
-    if planned.shadow and book is not None:
+    if book is not None:
+        t.samples = t.op("Shape", started.relevance, end=1)
         _compare(planned, started.weights, book)
     found = propagate(t, planned.kinds, rules, seeds, filters, book)
     t.scope = "input"
@@ -185,27 +186,15 @@ def _explain(
 def _compare(planned: Plan, weights: Value, book: Ledger) -> None:
     """One row for the explained entries: the prediction, what the shadow gives, the difference."""
     t, output = planned.tape, planned.output
-    deployed = planned.graph.values[output.name]
-    if not deployed.is_float or _is_signed(planned.graph.producer(deployed)):
+    if output.deployed is None:
         return
     t.scope = SHADOW
-    given = t.op("Cast", t.at(deployed), to=TensorProto.FLOAT)
+    given = t.op("Cast", t.at(output.deployed), to=TensorProto.FLOAT)
     own = t.op("Mul", weights, t.rows(given))
     copied = t.op("Mul", weights, t.rows(t.at(output.value)))
     with book.row(t, SHADOW) as entry:
         entry.flows([own], [copied])
         entry.absorb("rule", t.op("Sub", own, copied))
-
-
-def _is_signed(node: Node | None) -> bool:
-    """Whether a node dequantises int8.
-
-    ONNX Runtime makes uint8 of int8 only where nobody else reads the output: the bits of the
-    prediction would change.
-    """
-    if node is None or node.op != "DequantizeLinear" or node.inputs[0] is None:
-        return False
-    return node.inputs[0].dtype == TensorProto.INT8
 
 
 def _is_samplewise(planned: Plan) -> bool:

@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from onnx import TensorProto
 
 from onnxlrp.canonize import canonize
 from onnxlrp.composites import Assigned, Composite, assign, options_of, parse
@@ -109,14 +111,15 @@ def plan(model: Source, request: Request) -> Plan:
     _check_stops(view, request.stops)
     candidates = _input_values(graph, request.inputs)
     live = kinds_of(view, candidates, frozenset(request.stops))
+    shadow = needs_shadow(graph)
     output = _output(view, live, request)
+    output = replace(output, deployed=_readable(graph, output.name) if shadow else None)
     kinds = _on_path(live, output.explained)
     inputs = _reached(candidates, kinds, output, request.inputs)
     t.batch = _batch(output.explained, inputs)
     t.batched = _has_batch(output.value, inputs)
     composite = parse(request.composite, request.split, kinds)
     rules = assign(composite, kinds)
-    shadow = needs_shadow(graph)
     return Plan(graph, t, view, kinds, composite, rules, inputs, output, shadow)
 
 
@@ -211,6 +214,18 @@ def _no_path(kinds: Mapping[Site, Kind]) -> str:
     ends = [f"'{site.name}' ({site.op})" for site, kind in kinds.items() if not kind.operands]
     where = f"it ends at {', '.join(ends[:5])}" if ends else "no node reads an explained input"
     return f"no float path leads from an explained input to the output: {where}"
+
+
+def _readable(graph: Graph, name: str) -> Value | None:
+    """The output of the model of that name, if reading it keeps its bits.
+
+    ONNX Runtime makes uint8 of int8 only where nobody else reads what is dequantised.
+    """
+    value = graph.values[name]
+    node = graph.producer(value)
+    first = None if node is None or node.op != "DequantizeLinear" else node.inputs[0]
+    signed = first is not None and first.dtype == TensorProto.INT8
+    return value if value.is_float and not signed else None
 
 
 def _is_range(site: Site) -> bool:

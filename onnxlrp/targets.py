@@ -45,12 +45,15 @@ class Output:
         value: The output of the model, as the view sees it.
         explained: The value in which relevance starts: before a final softmax or sigmoid.
         stepped: The operator that was stepped over, or empty.
+        deployed: The prediction itself where the view only has a copy of it that differs by
+            rounding, and where it may be read.
     """
 
     name: str
     value: Value
     explained: Value
     stepped: str = ""
+    deployed: Value | None = None
 
 
 def parse_target(
@@ -172,13 +175,21 @@ class _Rows:
         axis = -1 if y.rank in {1, 3} else 1
         return self._flat(y) if y.rank == 1 else t.rows(t.op("Softmax", t.at(y), axis=axis))
 
+    @property
+    def _scores(self) -> Value:
+        """What decides which class is the best: the prediction itself where it may be read."""
+        deployed = self._output.deployed
+        if deployed is None:
+            return self.logits
+        return self._tape.op("Cast", self._flat(deployed), to=TensorProto.FLOAT)
+
     def best(self, position: Index) -> Value:
         """One-hot rows at the largest value; among those at a fixed leading position."""
         t = self._tape
         if not position:
-            return self._hit(t.op("ArgMax", self.logits, axis=1, keepdims=1))
+            return self._hit(t.op("ArgMax", self._scores, axis=1, keepdims=1))
         here = self._at(position)
-        scores = t.op("Where", here, self.logits, float(np.finfo(np.float32).min))
+        scores = t.op("Where", here, self._scores, float(np.finfo(np.float32).min))
         hit = self._hit(t.op("ArgMax", scores, axis=1, keepdims=1))
         somewhere = t.op("ReduceMax", t.op("Cast", here, to=1), [1], keepdims=1)
         return t.op("Where", t.op("Equal", somewhere, 0.0), float("nan"), hit)
@@ -261,7 +272,7 @@ def _constant(t: Tape, rows: _Rows, index: Index) -> Value:
             f"'{rows.name}' {list(rows.shape)} needs {len(rows.dims)}"
         )
     rows.check(index, rows.dims, "target")
-    return t.op("Reshape", list(index), [1, len(rows.dims)])
+    return t.constant(np.array([index], dtype=np.int64).reshape(1, len(rows.dims)))
 
 
 def _from_input(t: Tape, rows: _Rows, count: int) -> tuple[Value, tuple[Value, ...]]:

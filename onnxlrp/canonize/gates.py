@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from onnxlrp.graph.graph import Value
 from onnxlrp.graph.tape import Tape
-from onnxlrp.graph.view import View
+from onnxlrp.graph.view import Site, View
 
 __all__ = ["mark_gates"]
 
@@ -37,19 +37,30 @@ def mark_gates(view: View, t: Tape) -> None:
 
 
 def _is_switch(view: View, value: Value | None) -> bool:
-    while value is not None:
-        site = view.producer(value)
+    """Whether all that a value is made of are switches and constants, at least one a switch."""
+    queue = [value]
+    for item in queue:
+        site = None if item is None else view.producer(item)
         if site is None:
             return False
         if site.op in SWITCHES:
-            return True
-        if (site.op == "Sub" and _is_one(site.required(0))) or site.op == "Where":
-            value = next((v for v in site.inputs[1:] if v is not None and v.variable), None)
-        elif site.op in MOVES:
-            value = site.input(0)
-        else:
+            continue
+        parts = _parts(site)
+        if not parts:
             return False
-    return False
+        queue += [part for part in parts if part not in queue]
+    return True
+
+
+def _parts(site: Site) -> list[Value]:
+    """What the values of a site are taken from; nothing where it is more than a move or `1 - x`."""
+    if site.op in MOVES:
+        taken = site.inputs if site.op == "Concat" else site.inputs[:1]
+    elif (site.op == "Sub" and _is_one(site.required(0))) or site.op == "Where":
+        taken = site.inputs[1:]
+    else:
+        taken = ()
+    return [value for value in taken if value is not None and value.variable]
 
 
 def _is_one(value: Value) -> bool:

@@ -233,8 +233,8 @@ def _quotient(view: View, root: _Root) -> Tail | None:
     if not fraction and not (root.inverted and operands == [factor, centre]):
         return None
     sites.append(site)
-    gamma = gamma or _extend(view, sites, "Mul")
-    beta = _extend(view, sites, "Add") if root.mean is not None else None
+    gamma = gamma or _extend(view, sites, "Mul", root)
+    beta = _extend(view, sites, "Add", root) if root.mean is not None else None
     return sites, gamma, beta
 
 
@@ -253,11 +253,11 @@ def _constant(site: Site | None) -> Value | None:
     return constants[0] if len(constants) == 1 else None
 
 
-def _extend(view: View, sites: list[Site], op: str) -> Value | None:
+def _extend(view: View, sites: list[Site], op: str, root: _Root) -> Value | None:
     """The constant of the Mul or Add that alone reads the last site; the site joins the others."""
     reader = _reader(view, sites[-1].output)
     constant = _constant(reader)
-    if reader is None or reader.op != op or constant is None:
+    if reader is None or reader.op != op or constant is None or not _fits(constant, root):
         return None
     sites.append(reader)
     return constant
@@ -287,7 +287,7 @@ def _affine(view: View, root: _Root) -> Tail | None:
     if not summed and not (last.op == "Sub" and not negative and list(last.sources) == pair):
         return None
     sites.append(last)
-    return sites, gamma, beta or _extend(view, sites, "Add")
+    return sites, gamma, beta or _extend(view, sites, "Add", root)
 
 
 def _negates(site: Site, value: Value) -> bool:

@@ -45,6 +45,7 @@ class Tape:
         losses: Receives absorbed relevance where a ledger is asked for, else None.
         batched: Whether axis 0 of the explained output is the batch.
         batch: The size or the symbols of the batch; empty where the inputs do not agree on one.
+        samples: Number of rows T*N of the seed, int64 `[1]`, once there is one.
         infers: Whether emitted values learn their type and shape, as values of the view must.
         outer: The tape of the graph around a body, or None.
     """
@@ -58,6 +59,7 @@ class Tape:
         self.home = "input"
         self.batched = True
         self.batch: frozenset[Dim] = frozenset()
+        self.samples: Value | None = None
         self.infers = False
         self.losses: Losses | None = None
         self.constants: dict[bytes, Value] = {} if outer is None else outer.constants
@@ -173,10 +175,15 @@ class Tape:
         return self.op("Reshape", relevance, [d if isinstance(d, int) else -1 for d in dims])
 
     def rows(self, value: Value) -> Value:
-        """One row per sample: `[N, ...]` -> `[N, K]`; a model without a batch has one sample."""
+        """One row per sample: `[N, ...]` or `[N L, ...]` -> `[N, K]`.
+
+        A model without a batch has one sample.
+        """
         if not self.batched:
             return self.op("Reshape", value, [1, -1])
-        return self.op("Flatten", value, axis=1)
+        if self.samples is None:
+            return self.op("Flatten", value, axis=1)
+        return self.op("Reshape", value, self.op("Concat", self.samples, [-1], axis=0))
 
     def zeros(self, like: Value) -> Value:
         """Return zero relevance for a forward value."""

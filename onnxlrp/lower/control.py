@@ -96,13 +96,18 @@ def _whole(
     whole = replace(
         site, inputs=tuple(inputs), attributes=attributes, captured=captured, bodies=tuple(bodies)
     )
-    if not any(site.results) or not reads_deployed(sketch, site):
+    if _is_copied(sketch, site):
         return sketch.emit(whole, types, {**protos, **attributes}, bodies, captured)
     for value, known in zip(site.outputs, types, strict=True):
         if value is not None:
             sketch.t.graph.learn(value, *known)
     sketch.view.append(whole)
     return site.outputs
+
+
+def _is_copied(sketch: Sketch, site: Site) -> bool:
+    """Whether a site is computed again, for the deployed values may not be read."""
+    return not any(site.results) or not reads_deployed(sketch, site)
 
 
 @lower("Loop")
@@ -152,8 +157,11 @@ def _loop(
     if turns is not None and (turns <= SHORT or turn.grows):
         return _unrolled(sketch, proto, turns, states)
     _refuse_growth(turn)
-    if trip is not None and (found := sliced(sketch, turn, values, trip)) is not None:
-        return _as_scan(sketch, site, turn, values, found)
+    # What is computed again stays a Loop where it may have no turn: a Scan cannot do without.
+    if trip is not None and (turns is not None or not _is_copied(sketch, site)):
+        found = sliced(sketch, turn, values, trip)
+        if found is not None:
+            return _as_scan(sketch, site, turn, values, found)
     inputs = (site.input(0), site.input(1), *(values[index] for index in turn.kept))
     finals = [known_of(value) for value in turn.body.outputs[1 : 1 + len(turn.kept)]]
     stacked = [known_of(value) for value in turn.body.outputs[1 + len(turn.kept) :]]

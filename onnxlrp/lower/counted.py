@@ -6,12 +6,12 @@ import numpy as np
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from onnxlrp.graph.graph import Array, Graph, Value
+from onnxlrp.graph.graph import Array, Graph, Node, Value
 from onnxlrp.graph.proto import to_body
 from onnxlrp.lower.bodies import Turn
 from onnxlrp.lower.sketch import Seen, Sketch
 
-__all__ = ["counted", "settled"]
+__all__ = ["counted", "made_in", "settled"]
 
 MOST = 4096
 """So many turns are counted, and no more."""
@@ -28,8 +28,15 @@ def settled(sketch: Sketch, seen: Seen) -> Array | None:
         return None
     if seen.constant is not None:
         return seen.constant
+    if made_in(sketch.t.graph, seen) is None:
+        return None
     run = _runner(sketch.t.graph, (), [seen])
     return None if run is None else run({})[0]
+
+
+def made_in(graph: Graph, value: Value) -> Node | None:
+    """The node of a graph that makes a value, which may stand in a graph around it."""
+    return graph.producer(value) if graph.values.get(value.name) is value else None
 
 
 def counted(turn: Turn, first: Sequence[Value], most: int | None) -> int | None:

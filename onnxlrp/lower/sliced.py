@@ -7,6 +7,7 @@ from onnxlrp.graph.graph import Dim, Node, Value
 from onnxlrp.graph.proto import to_body
 from onnxlrp.graph.view import Body, Site
 from onnxlrp.lower.bodies import Turn
+from onnxlrp.lower.counted import made_in
 from onnxlrp.lower.sketch import Sketch
 
 __all__ = ["Sliced", "sliced"]
@@ -157,13 +158,14 @@ def _size(sketch: Sketch, count: Value) -> Dim:
     """The size of an axis that a number is: a number, or the symbol of Gather(Shape(x), axis)."""
     if count.constant is not None:
         return int(count.constant.item())
-    node = sketch.t.graph.producer(count)
+    graph = sketch.t.graph
+    node = made_in(graph, count)
     while node is not None and node.op in {*PLAIN, "Squeeze"}:
-        node = sketch.t.graph.producer(next(node.sources))
+        node = made_in(graph, next(node.sources))
     if node is None or node.op != "Gather":
         return None
     sizes, index = (value for value in node.inputs if value is not None)
-    made = sketch.t.graph.producer(sizes)
+    made = made_in(graph, sizes)
     if made is None or made.op != "Shape" or index.constant is None or made.attributes:
         return None
     shape = next(made.sources).shape

@@ -17,6 +17,7 @@ MAPS = "its input is a map, not a tensor; start the model at the vector that it 
 
 REASONS = {
     "ImageDecoder": "its input is an encoded file; start the model at the decoded picture",
+    "SequenceMap": "it runs a body on every entry of a sequence; export a Scan over a tensor",
     "TfIdfVectorizer": "its counts belong to n-grams of tokens; start the model at the counts",
     "ai.onnx.ml.CastMap": MAPS,
     "ai.onnx.ml.DictVectorizer": MAPS,

@@ -127,7 +127,8 @@ class _Probe:
         floats = [name for name in self.found.inputs if name in self.found.case.floats()]
         for name in floats:
             x = self.found.case.feeds[name]
-            step = self.drawn(rng, x) * max(1.0, float(np.std(x)) if x.size else 0)
+            finite = x[np.isfinite(x)]
+            step = self.drawn(rng, x) * max(1.0, float(np.std(finite)) if finite.size else 0)
             if count is not None and x.size > count:
                 chosen = rng.choice(x.size, count, replace=False)
                 step = np.where(np.isin(np.arange(x.size), chosen).reshape(x.shape), step, 0)

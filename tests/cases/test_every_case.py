@@ -109,18 +109,29 @@ def slopes(score, feeds, found, rng):
     for name, slope in found.items():
         noise, along = rng.standard_normal(slope.shape), slope * rng.uniform(0, 2, slope.shape)
         moves[name] = noise / np.linalg.norm(noise) + along / max(np.linalg.norm(along), 1e-30)
-    expected = sum(float((found[n].astype(np.float64) * m).sum()) for n, m in moves.items())
     scale = max(float(np.abs(feeds[n]).max()) for n in moves) or 1.0
-    steps = [scale * 2.0**-k for k in range(2, 15)]
-
-    def at(h):
-        return score({n: (feeds[n] + h * m).astype(feeds[n].dtype) for n, m in moves.items()})
-
-    measured = [(at(h) - at(-h)) / (2 * h) for h in steps]
     rounding = float(np.finfo(np.float32).eps) * max(abs(score({})), 1.0)
-    gaps = [abs(a - b) for a, b in itertools.pairwise(measured)]
-    errors = [gap + rounding / h for gap, h in zip(gaps, steps[1:], strict=True)]
-    return expected, measured[int(np.argmin(errors)) + 1]
+    rows = []
+    for h in (scale * 2.0**-k for k in range(2, 15)):
+        up, down = ({n: stepped(feeds[n], s * h * m) for n, m in moves.items()} for s in (1, -1))
+        by_slope = sum(float((found[n].astype(float) * gap(up[n], down[n])).sum()) for n in moves)
+        rows.append((by_slope, score(up) - score(down), h))
+    ratios = [measured / expected if expected else np.inf for expected, measured, _ in rows]
+    errors = [
+        abs(a - b) + rounding / max(abs(row[0]), 1e-30)
+        for (a, b), row in zip(itertools.pairwise(ratios), rows[1:], strict=True)
+    ]
+    expected, measured, h = rows[int(np.argmin(errors)) + 1]
+    return expected / h, measured / h
+
+
+def stepped(x, move):
+    """X moved, in its own precision."""
+    return (x + move).astype(x.dtype)
+
+
+def gap(up, down):
+    return up.astype(np.float64) - down.astype(np.float64)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -284,8 +284,27 @@ def test_the_number_of_turns_may_be_an_input(kind: str, count: int) -> None:
         model.graph.initializer.append(numpy_helper.from_array(np.asarray(array), name))
     feeds = {**FEEDS, "turns": np.array(count, np.int64)}
     found = check_gradient(model, feeds, inputs=["x", "h0"])
+    check_ledger(model, feeds, "epsilon", inputs=["x", "h0"])
     if not count:
         assert not found["relevance/x"].any()
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_turns_of_a_nested_loop_may_be_an_input(count: int) -> None:
+    body = """
+        y = Loop <body = b (int64 i, bool c, float[2,4] h) => (bool co, float[2,4] hn)
+            { co = Identity(c) xt = Gather<axis = 0>(x, i) a = MatMul(xt, w)
+              g = Loop <body = bb (int64 j, bool cc, float[2,4] k) => (bool cco, float[2,4] kn)
+                  { cco = Identity(cc) xj = Gather<axis = 0>(x, j) aj = MatMul(xj, w)
+                    p = Mul(k, a) q = Add(p, aj) kn = Tanh(q) }>(turns, yes, h)
+              d = Add(a, g) hn = Tanh(d) }>(six, yes, h0)"""
+    text = f"(float[6,2,3] x, float[2,4] h0, int64 turns) => (float[2,4] y) {{ {body} }}"
+    model = parser.parse_model(f'<ir_version: 10, opset_import: ["" : 21]> g {text}')
+    for name, array in (NUMBERS | MORE).items():
+        model.graph.initializer.append(numpy_helper.from_array(np.asarray(array), name))
+    feeds = {**FEEDS, "turns": np.array(count, np.int64)}
+    check_gradient(model, feeds, inputs=["x", "h0"])
+    check_ledger(model, feeds, "epsilon", inputs=["x", "h0"])
 
 
 def test_a_state_that_grows_is_refused_by_name() -> None:

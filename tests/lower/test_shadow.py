@@ -355,3 +355,14 @@ def test_explain_says_so(tmp_path, capsys) -> None:
     np.save(data, X["x"])
     assert main(["explain", str(path), str(data), "-o", str(tmp_path / "out.npz")]) == 0
     assert "float32 copy of the model" in capsys.readouterr().out
+
+
+def test_argmax_is_that_of_the_prediction() -> None:
+    """Two classes that round to one number: the first is predicted, though the copy differs."""
+    body = "q = QuantizeLinear (x, s, z) y = DequantizeLinear (q, s, z)"
+    x = {"x": np.array([[0.1, 0.28, 0.32]], np.float32)}
+    model = model_of(body, x, {"s": np.float32(0.1), "z": np.uint8(0)})
+    assert shadow(model, x).argmax() == 2
+    assert run(model, x)["y"].argmax() == 1
+    graph = onnxlrp.compile(model, composite="gradient")
+    assert np.array_equal(run(graph.model, x)["relevance/x"], [[0, 1, 0]])

@@ -58,6 +58,14 @@ UNARY = (
 )
 
 SOFTMAX = (
+    case(
+        "softmax of nothing",
+        "s = Add(x, w) p = Softmax(s) n = IsNaN(p) y = Where(n, o, p)",
+        (3, 4),
+        w=np.where([[1, 1, 0, 1], [0, 0, 0, 0], [1, 0, 1, 1]], 0, -np.inf).astype(np.float32),
+        o=0.0,
+        batch=False,
+    ),
     *(
         case(f"{op.lower()} {axis}", f"y = {op}<axis = {axis}>(x)", (2, 3, 4), batch=axis != 0)
         for op in ("Softmax", "LogSoftmax")

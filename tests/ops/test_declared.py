@@ -8,7 +8,9 @@ from onnx import ModelProto, defs, helper
 import onnxlrp
 from onnxlrp.errors import RuleError, UnsupportedOp
 from onnxlrp.ops import OPS
+from onnxlrp.ops.bodies import BODIED
 from onnxlrp.ops.refused import REASONS
+from onnxlrp.ops.stops import LEARNED, RANDOM, SIZED, STOPS
 from tests.engine import Session, model_of
 from tools.supported_ops import kinds_of
 
@@ -37,6 +39,47 @@ def test_stop_has_no_float_output_or_is_flat(name: str) -> None:
 
 def test_flat_stops_are_stops() -> None:
     assert set(stops()) >= FLAT
+
+
+NUMBERS = {
+    "ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul", "QuantizeLinear",
+    "SequenceLength", "ai.onnx.ml.CategoryMapper", "ImageDecoder",
+}  # fmt: skip
+"""No floating-point outputs and yet no stops: integers that stand for numbers, a known length, a
+refusal."""
+
+
+def test_operators_without_float_outputs_are_stops() -> None:
+    """What gives no numbers carries no relevance, and says so."""
+    plain = {
+        schema.name
+        for schema in defs.get_all_schemas()
+        if not schema.domain and not _text(schema) & {"float", "double", "graph"}
+    }
+    assert plain - NUMBERS <= set(stops())
+
+
+def _text(schema: defs.OpSchema) -> set[str]:
+    """Element types of the outputs, also of sequences; bodies may give anything."""
+    types = {text for output in schema.outputs for text in output.types}
+    found = {text.rstrip(")").rpartition("(")[2] for text in types}
+    return found | ({"graph"} if schema.name in BODIED else set())
+
+
+def test_stops_are_one_list() -> None:
+    learned = {f"ai.onnx.ml.{name}" for name in LEARNED}
+    assert set(stops()) == {*STOPS, *SIZED, *RANDOM, *learned}
+
+
+PARTLY = {
+    "Cast", "CastLike", "DeformConv", "GridSample", "MaxRoiPool", "Mod", "OneHot", "Range",
+    "Resize", "RoiAlign", "ai.onnx.ml.OneHotEncoder",
+}  # fmt: skip
+"""Stops where only an operand without a derivative depends on the input, or the type is integer."""
+
+
+def test_stops_by_operand_are_a_closed_list() -> None:
+    assert {name for name in OPS if "Stop" in kinds_of(OPS[name])} == {*stops(), *PARTLY}
 
 
 def test_refused_operators_exist() -> None:
