@@ -1,7 +1,9 @@
 """The pipeline: model + composite + target -> explanation graph."""
 
+import gc
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from importlib.metadata import PackageNotFoundError
@@ -67,6 +69,19 @@ def save(graph: ExplanationGraph, path: str | os.PathLike[str]) -> None:
     graph.save(path)
 
 
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Let Python not look for cycles while the graph grows: each look walks all of it."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@_collector_paused()
 def compile(  # noqa: A001, PLR0913 - name and keywords of the contract
     model: Source,
     *,
@@ -137,7 +152,6 @@ def compile(  # noqa: A001, PLR0913 - name and keywords of the contract
     shown += _pictures(planned, found, heatmap=heatmap, image=image)
     if book is not None:
         shown.append(_ledger_output(planned, book))
-    check(planned.graph, "propagate")
     optimize(planned.graph, shown)
     check(planned.graph, "optimize")
     metadata = Metadata(
@@ -152,6 +166,7 @@ def compile(  # noqa: A001, PLR0913 - name and keywords of the contract
         probes=tuple(planned.view.named(value) for value in probed if value in found),
         preprocessing=dict(preprocessing or {}),
         shadow=planned.shadow,
+        labels=_labels(planned),
     )
     finished = files.to_model(planned.graph, given, shown, metadata.properties())
     _check_model(finished)
@@ -275,6 +290,17 @@ def _ledger_output(planned: Plan, book: Ledger) -> Value:
     batch = first.shape[0] if first.shape and book.samplewise else 1
     shape = outputs.with_targets(t, (batch, len(book.names), len(LEDGER_COLUMNS)))
     return t.named(table, Value(LEDGER, TensorProto.FLOAT, shape, variable=True))
+
+
+def _labels(planned: Plan) -> dict[str, list[int | str]]:
+    """The keys of outputs that a ZipMap makes, in the order of the classes."""
+    found: dict[str, list[int | str]] = {}
+    for value in planned.graph.outputs:
+        node = planned.graph.producer(value)
+        if node is not None and node.op == "ZipMap":
+            lists = (node.attributes.get(f"classlabels_{kind}") for kind in ("int64s", "strings"))
+            found[value.name] = next(list(item) for item in lists if isinstance(item, list))  # type: ignore[arg-type]
+    return found
 
 
 def _version() -> str:

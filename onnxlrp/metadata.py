@@ -1,7 +1,7 @@
 """Names of inputs, outputs and metadata keys of an explanation graph; reads them back."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -29,7 +29,7 @@ LEDGER_COLUMNS: Final = (
 )
 
 
-LATER: Final = frozenset({"shadow"})
+LATER: Final = frozenset({"labels", "shadow"})
 """Fields that older graphs lack."""
 
 
@@ -50,6 +50,8 @@ class Metadata:
         preprocessing: The preprocessing of the picture, where the user gave one.
         shadow: Whether relevance runs on a float32 copy of a model that computes in half precision
             or in quantised numbers.
+        labels: For each output that is one dictionary per sample, its keys in the order of the
+            classes.
     """
 
     version: str
@@ -63,6 +65,7 @@ class Metadata:
     probes: tuple[str, ...] = ()
     preprocessing: Mapping[str, object] = field(default_factory=dict)
     shadow: bool = False
+    labels: Mapping[str, Sequence[int | str]] = field(default_factory=dict)
 
     def properties(self) -> dict[str, str]:
         """Return the entries of `metadata_props`: key `onnxlrp.<field>`, value JSON."""

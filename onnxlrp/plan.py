@@ -104,7 +104,6 @@ def plan(model: Source, request: Request) -> Plan:
     check(graph, "load")
     t = Tape(graph, request.targets)
     view = see(graph, t, options.cell)
-    check(graph, "see")
     canonize(view, t, options.bn)
     t.infers = False
     check(graph, "canonize")

@@ -1,12 +1,12 @@
 """Measures onnxlrp on the zoo that `tools/peers/export_zoo.py` wrote, as a table in Markdown.
 
-    python -m tools.zoo_table FOLDER [--only GLOB] [--write docs/zoo.md] [--findings FILE]
+    python -m tools.zoo_table FOLDER [--only GLOB ...] [--jobs N] [--write docs/zoo.md]
 
 For each file of the manifest: node coverage by `onnxlrp.inspect`, then `onnxlrp.compile` with the
 composite `auto`, then, with ONNX Runtime, the graph on the inputs that lie beside the file: its
-outputs against those of the file itself, its relevance finite. An exception that is not an
-`onnxlrp.Error` is a defect, as is an answer that does not come within a minute. Results are kept
-in `FOLDER/results.json`; the table shows all of them, also those of earlier runs.
+outputs against those of the file itself, its relevance finite and not all zero. An exception that
+is not an `onnxlrp.Error` is a defect, as is an answer that does not come within a minute. Results
+are kept in `FOLDER/results.json`; the table shows all of them, also those of earlier runs.
 """
 
 import argparse
@@ -17,9 +17,11 @@ import sys
 import time
 import traceback
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatch
+from importlib.metadata import version
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,29 @@ SECONDS = 60
 OUTPUTS = 1e-5
 """Of max|output|: the lift changes kernels (AveragePool of opset 19 rounds otherwise)."""
 HEAD = ("model", "exporter", "opset", "nodes", "coverage", "without a rule", "result", "compile, s")
+
+INTRODUCTION = """# The zoo
+
+Small networks with random weights, exported by `tools/peers/export_zoo.py` and measured by
+`tools/zoo_table.py`: {files} files in {rows} rows, one row for each network and exporter (all of
+its opsets together, the worst of each measure).
+
+- *coverage*: share of the nodes on the paths from the explained inputs to the output that have a
+  rule (`onnxlrp inspect`). Where it is below 100 %, the operators without a rule are named.
+- *explained*: the graph that `auto` compiles gives the outputs of the file, and relevance that is
+  finite and not all zero.
+- *refused*: one line says why. Tree ensembles, kernels and neighbours are to be refused.
+- `torchscript` and `dynamo` are PyTorch's exporters; `ort_extended` and `ort_all` are files that
+  ONNX Runtime optimised, `ort_fused` and `ort_mha` those of its transformer optimiser, `qdq`,
+  `qoperator`, `dynamic`, `matmul_4bit` those of its quantisers, `fp16` those of its converter.
+
+Written and measured with {packages}.
+
+To repeat it, with PyTorch and with Keras in an environment each:
+
+    python -m tools.peers.export_zoo FOLDER
+    python -m tools.zoo_table FOLDER --jobs 2 --write docs/zoo.md
+"""
 
 Entry = dict[str, Any]
 
@@ -161,19 +186,35 @@ def _line(error: object) -> str:
     return " ".join(str(error).split())[:300]
 
 
-def table(entries: Sequence[Entry], results: dict[str, Result]) -> str:
-    """Return the page: a summary, one row per network and exporter, and what has no file."""
+def table(entries: Sequence[Entry], results: dict[str, Result], versions: dict[str, str]) -> str:
+    """Return the page: a summary, one row per network and exporter, and what is refused."""
     made = [entry for entry in entries if entry["file"] in results]
     groups: dict[tuple[str, str], list[Entry]] = defaultdict(list)
     for entry in made:
         groups[entry["exporter"], entry["name"]].append(entry)
-    lines = ["# The zoo", "", *_summary(made, results), ""]
+    packages = ", ".join(f"{name} {number}" for name, number in sorted(versions.items()))
+    lines = [INTRODUCTION.format(files=len(made), rows=len(groups), packages=packages)]
+    lines += [*_summary(made, results), "", *_refusals(made, results)]
+    lines += ["## Every network and exporter", ""]
     lines += [f"| {' | '.join(HEAD)} |", f"|{' --- |' * len(HEAD)}"]
     lines += [_row(group, results) for _, group in sorted(groups.items())]
     failed = [entry for entry in entries if entry["failed"]]
     lines += ["", "## What the exporters refuse", ""]
     lines += [f"- `{entry['file']}`: {_plain(entry['failed'])}" for entry in failed]
     return "\n".join(lines) + "\n"
+
+
+def _refusals(made: Sequence[Entry], results: dict[str, Result]) -> list[str]:
+    """What has no relevance, by reason, the most frequent first; and what is wrong, if anything."""
+    lines: list[str] = []
+    for title, states in (("Refused", {"refused"}), ("Wrong", {"wrong", "defect"})):
+        where: dict[str, list[str]] = defaultdict(list)
+        for result in (results[entry["file"]] for entry in made):
+            if result.outcome in states:
+                for reason in {_general(text) for text in result.reasons or [result.text]}:
+                    where[reason].append(result.file)
+        lines += [f"## {title}", "", *(_ranked(where) or ["Nothing."]), ""]
+    return lines
 
 
 def _summary(made: Sequence[Entry], results: dict[str, Result]) -> list[str]:
@@ -259,23 +300,34 @@ def _held(path: Path) -> dict[str, Result]:
     return {each["file"]: Result(**each) for each in found}
 
 
+def measured(
+    folder: Path, entries: Sequence[Entry], globs: Sequence[str], jobs: int
+) -> Iterator[Result]:
+    """Measure the files that match, those of the first glob first."""
+    made = [entry["file"] for entry in entries if not entry["failed"]]
+    files = dict.fromkeys(file for glob in globs for file in made if fnmatch(file, glob))
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        yield from pool.map(measure, [folder] * len(files), files)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure the files and print or write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--only", default="*", help="measure the files that match this glob anew")
+    parser.add_argument("--only", nargs="*", default=["*"], help="measure what matches these globs")
+    parser.add_argument("--jobs", type=int, default=1, help="how many files at a time")
     parser.add_argument("--write", type=Path, help="write the table here")
     parser.add_argument("--findings", type=Path, help="write reasons and tracebacks here")
     options = parser.parse_args(arguments)
     entries = json.loads((options.folder / "manifest.json").read_text())
     held = options.folder / "results.json"
     results = _held(held)
-    for entry in entries:
-        if not entry["failed"] and fnmatch(entry["file"], options.only):
-            result = results[entry["file"]] = measure(options.folder, entry["file"])
-            held.write_text(json.dumps([asdict(each) for each in results.values()], indent=1))
-            print(f"{result.file:60} {result.outcome:9} {result.text[:150]}", file=sys.stderr)
-    made = table(entries, results)
+    for result in measured(options.folder, entries, options.only, options.jobs):
+        results[result.file] = result
+        held.write_text(json.dumps([asdict(each) for each in results.values()], indent=1))
+        print(f"{result.file:60} {result.outcome:9} {result.text[:150]}", file=sys.stderr)
+    made = table(entries, results, _versions(options.folder))
     if options.write:
         options.write.write_text(made)
     else:
@@ -283,6 +335,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.findings:
         options.findings.write_text(findings(results))
     return int(any(result.outcome in {"defect", "wrong"} for result in results.values()))
+
+
+def _versions(folder: Path) -> dict[str, str]:
+    """What the files were written with, and what measures them."""
+    held = folder / "versions.json"
+    written: dict[str, str] = json.loads(held.read_text()) if held.exists() else {}
+    return written | {name: version(name) for name in ("onnx", "onnxruntime")}
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """Recognises activations that exporters write as several operators."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
+from numpy.polynomial import Polynomial
 
 from onnxlrp.graph.graph import Attribute, Value
 from onnxlrp.graph.tape import Tape
@@ -15,7 +16,8 @@ __all__ = ["fold_activations"]
 
 def fold_activations(view: View, t: Tape) -> None:
     """X Sigmoid(x) => Swish; x Tanh(Softplus(x)) => Mish; x HardSigmoid(x) => HardSwish;
-    x Clip(x + 3, 0, 6) / 6 => HardSwish; x (1 + Erf(x / sqrt 2)) / 2 => Gelu.
+    x Clip(x + 3, 0, 6) / 6 => HardSwish; x (1 + Erf(x / sqrt 2)) / 2 => Gelu;
+    x (1 + Tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2 => Gelu, approximate, its cubic in any form.
 
     Written by PyTorch, Keras and TensorFlow exporters below the opset that has the operator.
     Matches where the inner values have no other consumer and are no outputs.
@@ -133,6 +135,80 @@ def _erf(view: View, site: Site) -> str:
     )
 
 
+def _tanh(view: View, site: Site) -> str:
+    argument, plus = site.inputs[0], view.only_reader(site.output)
+    if argument is None or plus is None or plus.op != "Add":
+        return "no Add of 1 behind it"
+    if 1.0 not in [_number(value) for value in plus.sources]:
+        return "no Add of 1 behind it"
+    for x in _cone(view, argument):
+        inner: list[Site] = []
+        found = _polynomial(view, argument, x, inner)
+        if found is None or found.degree() != 3 or not _is_cubic(found):
+            continue
+        chain = _factors(view, plus, x, 0.5)
+        if isinstance(chain, str):
+            return chain
+        sites = view.ordered(list(dict.fromkeys([*inner, site, plus, *chain])))
+        if not _is_closed(view, sites):
+            return "an inner value is read elsewhere"
+        return _merge(view, sites, x, "Gelu", approximate="tanh")
+    return "its argument is not the cubic of Gelu"
+
+
+def _is_cubic(found: Polynomial) -> bool:
+    """Whether a polynomial is sqrt(2 / pi) (x + 0.044715 x^3)."""
+    root = math.sqrt(2 / math.pi)
+    return bool(np.allclose(found.coef, [0, root, 0, root * 0.044715], rtol=1e-4, atol=1e-9))
+
+
+def _cone(view: View, value: Value) -> Iterator[Value]:
+    """The values that a sum of powers may be made of, the nearest first."""
+    level = [value]
+    for _ in range(DEPTH):
+        sites = [view.producer(item) for item in level]
+        sums = [site for site in sites if site is not None and site.op in ARITHMETIC]
+        level = list(dict.fromkeys(v for site in sums for v in site.sources if v.constant is None))
+        yield from level
+
+
+def _polynomial(
+    view: View, value: Value, x: Value, sites: list[Site], depth: int = 0
+) -> Polynomial | None:
+    """A value as a polynomial of x; the sites that compute it are added to a list."""
+    number = _number(value)
+    if value is x or number is not None:
+        return Polynomial([0.0, 1.0] if number is None else [number])
+    site = view.producer(value)
+    if site is None or site.op not in ARITHMETIC or depth == DEPTH:
+        return None
+    first, second = (_polynomial(view, part, x, sites, depth + 1) for part in site.sources)
+    if first is None or second is None:
+        return None
+    sites.append(site)
+    return _joined(site.op, first, second)
+
+
+def _joined(op: str, first: Polynomial, second: Polynomial) -> Polynomial | None:
+    if op in {"Add", "Mul"}:
+        return first + second if op == "Add" else first * second
+    by = float(second.coef[0])
+    if second.degree() or (op == "Div" and by == 0):
+        return None
+    if op == "Div":
+        return first / by
+    return first ** int(by) if by in {2.0, 3.0} and first.degree() == 1 else None
+
+
+def _is_closed(view: View, sites: list[Site]) -> bool:
+    """Whether only the last of some sites gives a value that others read."""
+    return all(
+        value not in view.outputs and all(reader in sites for reader in view.readers(value))
+        for site in sites[:-1]
+        for value in site.results
+    )
+
+
 def _factors(view: View, site: Site, x: Value, constant: float) -> list[Site] | str:
     """The products behind a site that multiply it by x and by one constant, in any order."""
     sites: list[Site] = []
@@ -179,4 +255,10 @@ PATTERNS: dict[str, Callable[[View, Site], str]] = {
     "Softplus": _softplus,
     "Clip": _clip,
     "Erf": _erf,
+    "Tanh": _tanh,
 }
+
+ARITHMETIC = frozenset({"Add", "Div", "Mul", "Pow"})
+
+DEPTH = 6
+"""Levels of operators that a cubic is written in; exporters write four."""

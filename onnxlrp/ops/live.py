@@ -59,4 +59,4 @@ def _described(
         return kind, ()
     floats = any(value.is_float for value in kind.operands) and not site.integer("token_ids")
     every = isinstance(kind, Unsupported) or (isinstance(kind, Move) and not floats)
-    return kind, tuple(value for value in site.results if every or value.is_float)
+    return kind, tuple(v for v in site.results if every or v.is_float or not v.dtype)

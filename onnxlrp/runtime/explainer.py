@@ -164,13 +164,24 @@ class Explainer:
         except failures() as error:
             kind = InputError if type(error).__name__ == "InvalidArgument" else ModelError
             raise kind(f"ONNX Runtime cannot run the graph: {one_line(error)}") from error
-        return {name: _array(value) for name, value in zip(names, arrays, strict=True)}
+        labels = self.metadata.labels
+        pairs = zip(names, arrays, strict=True)
+        return {name: _array(value, labels.get(name)) for name, value in pairs}
 
 
-def _array(value: object) -> Array:
-    """An output as an array; one dictionary per sample, as a ZipMap makes them, as its numbers."""
+def _array(value: object, labels: Sequence[int | str] | None) -> Array:
+    """An output as an array.
+
+    Of a dictionary per sample, as a ZipMap makes them, the numbers in the order of the classes; a
+    list of unequal arrays is an array of objects.
+    """
     if isinstance(value, list) and value and isinstance(value[0], dict):
-        return np.array([list(row.values()) for row in value], dtype=np.float32)
+        keys = list(value[0]) if labels is None else labels
+        return np.array([[row[key] for key in keys] for row in value], dtype=np.float32)
+    if isinstance(value, list) and len({np.shape(item) for item in value}) > 1:
+        array = np.empty(len(value), dtype=object)
+        array[:] = value
+        return array
     return np.asarray(value)
 
 

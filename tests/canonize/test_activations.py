@@ -21,9 +21,13 @@ NUMBERS = {
     "inverse": math.sqrt(0.5),
     "alpha": 1.702,
     "four": 4.0,
+    "kappa": 0.044715,
+    "beta": math.sqrt(2 / math.pi),
 }
 
 ERF = "d = Div(x, root) e = Erf(d) p = Add(e, one)"
+CUBIC = "c = Pow(x, three) k = Mul(c, kappa) i = Add(x, k) a = Mul(i, beta)"
+TANH = "t = Tanh(a) p = Add(t, one)"
 CLIP = "p = Add(x, three) c = Clip(p, zero, six)"
 
 MATCHES = {
@@ -66,6 +70,24 @@ MATCHES = {
         "d = Mul(inverse, x) e = Erf(d) p = Add(one, e) m = Mul(x, p) y = Mul(half, m)",
         "Gelu(x) [Mul + Erf + Add + Mul + Mul]",
     ),
+    "tanh half of x": (
+        f"h = Mul(x, half) {CUBIC} {TANH} y = Mul(h, p)",
+        "Gelu(x) [Mul + Pow + Mul + Add + Mul + Tanh + Add + Mul]",
+    ),
+    "tanh of products": (
+        (
+            "s = Mul(x, x) c = Mul(x, s) k = Mul(kappa, c) i = Add(x, k) a = Mul(beta, i)"
+            " t = Tanh(a) p = Add(one, t) m = Mul(x, p) y = Mul(half, m)"
+        ),
+        "Gelu(x) [Mul + Mul + Mul + Add + Mul + Tanh + Add + Mul + Mul]",
+    ),
+    "tanh of a factored cubic": (
+        (
+            "h = Mul(x, half) b = Mul(x, beta) k = Mul(x, kappa) s = Mul(k, x) i = Add(s, one)"
+            f" a = Mul(b, i) {TANH} y = Mul(h, p)"
+        ),
+        "Gelu(x) [Mul + Mul + Mul + Mul + Add + Mul + Tanh + Add + Mul]",
+    ),
 }
 
 MISSES = {
@@ -101,6 +123,31 @@ MISSES = {
     "erf over x": (f"{ERF} m = Div(p, x) y = Mul(m, half)", "not multiplied by x and a constant"),
     "erf under a constant": (f"{ERF} m = Mul(p, x) y = Div(half, m)", "not multiplied by x and"),
     "erf of another x": (f"{ERF} m = Mul(z, p) y = Mul(m, half)", "not multiplied by x and"),
+    "tanh alone": ("y = Tanh(x)", "no Add of 1 behind it"),
+    "tanh of x": ("t = Tanh(x) p = Add(t, one) m = Mul(x, p) y = Mul(m, half)", "not the cubic"),
+    "tanh of another cubic": (
+        (
+            "c = Pow(x, three) k = Mul(c, half) i = Add(x, k) a = Mul(i, beta)"
+            f" {TANH} m = Mul(x, p) y = Mul(m, half)"
+        ),
+        "not the cubic of Gelu",
+    ),
+    "tanh of another power": (
+        (
+            "c = Pow(x, four) k = Mul(c, kappa) i = Add(x, k) a = Mul(i, beta)"
+            f" {TANH} m = Mul(x, p) y = Mul(m, half)"
+        ),
+        "not the cubic of Gelu",
+    ),
+    "tanh without the half": (f"{CUBIC} {TANH} y = Mul(x, p)", "not multiplied by x and"),
+    "tanh under another x": (
+        f"{CUBIC} {TANH} m = Mul(z, p) y = Mul(m, half)",
+        "not multiplied by x and",
+    ),
+    "tanh with a cube read twice": (
+        f"{CUBIC} {TANH} m = Mul(x, p) g = Mul(m, half) y = Add(g, c)",
+        "an inner value is read elsewhere",
+    ),
     "erf inner output": (f"{ERF} m = Mul(x, p) y = Mul(m, half)", "not multiplied by x and"),
 }
 

@@ -149,7 +149,8 @@ def draw(measured: Sequence[Line], found: dict[str, Fit]) -> Image.Image:
     place = _scale(widest + x_step / 2, tallest + y_step / 2)
     _grid(pen, place, (x_step, y_step), (widest, tallest))
     for ink, (preset, line) in zip(INKS, found.items(), strict=False):
-        ends = [place(n, line.start + line.slope * n) for n in (0, widest)]
+        first = max(0.0, -line.start / line.slope) if line.slope > 0 else 0.0
+        ends = [place(n, line.start + line.slope * n) for n in (first, widest)]
         pen.line(ends, fill=ink, width=2)
         for m in measured:
             if m.preset == preset:

@@ -11,6 +11,8 @@ torchvision, timm and transformers, one with keras, tensorflow, tf2onnx, scikit-
 
 import argparse
 import importlib
+import importlib.metadata
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
@@ -23,6 +25,11 @@ from tools.peers.zoo_job import Job, Manifest, run  # noqa: E402
 
 FAMILIES = ("zoo_vision", "zoo_recurrent", "zoo_text", "zoo_keras", "zoo_sklearn", "zoo_derived")
 """Modules that yield jobs; the last reads files that the others wrote."""
+
+PACKAGES = (
+    "torch", "onnxscript", "torchvision", "timm", "transformers", "keras", "tensorflow",
+    "tensorflow-cpu", "tf2onnx", "scikit-learn", "skl2onnx",
+)  # fmt: skip
 
 
 def all_jobs(folder: Path, *, quick: bool) -> Iterator[Job]:
@@ -42,6 +49,18 @@ def all_jobs(folder: Path, *, quick: bool) -> Iterator[Job]:
             yield from torch_jobs(module.networks(), quick=quick)
 
 
+def _note_versions(folder: Path) -> None:
+    """Add the versions of what is installed here to `versions.json`."""
+    held = folder / "versions.json"
+    versions: dict[str, str] = json.loads(held.read_text()) if held.exists() else {}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    held.write_text(json.dumps(versions, indent=1, sort_keys=True) + "\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Export what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -51,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--missing", action="store_true", help="only files that are not there")
     options = parser.parse_args(arguments)
     options.folder.mkdir(parents=True, exist_ok=True)
+    _note_versions(options.folder)
     manifest = Manifest(options.folder)
     held = {file for file, entry in manifest.entries().items() if not entry.failed}
     for job in all_jobs(options.folder, quick=options.quick):

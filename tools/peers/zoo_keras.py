@@ -12,9 +12,9 @@ import tensorflow
 import tf2onnx
 from keras import layers
 
-from tools.peers.zoo_job import SEED, Job, Written
+from tools.peers.zoo_job import SEED, Feeds, Job, Written
 
-__all__ = ["jobs"]
+__all__ = ["jobs", "networks", "prepared"]
 
 OPSETS = {"keras": (0,), "tf2onnx": (17, 13, 18)}
 CLASSES = 4
@@ -23,7 +23,7 @@ Build = Callable[[], keras.Model]
 
 def jobs(*, quick: bool) -> Iterator[Job]:
     """Yield a job per network, exporter and opset."""
-    for name, family, build in _networks():
+    for name, family, build in networks():
         for exporter, opsets in OPSETS.items():
             for opset in opsets[: 1 if quick else None]:
                 yield Job(
@@ -37,17 +37,7 @@ def jobs(*, quick: bool) -> Iterator[Job]:
 
 def _writer(build: Build, exporter: str, opset: int) -> Callable[[Path], Written]:
     def write(path: Path) -> Written:
-        keras.utils.set_random_seed(SEED)
-        model = build()
-        values = np.random.default_rng(SEED).normal(size=(2, *model.input_shape[1:]))
-        feeds = {"input": values.astype(model.inputs[0].dtype)}
-        if model.inputs[0].dtype == "int32":
-            feeds = {"input": np.abs(values * 4).astype(np.int32)}
-        for part in model.layers:
-            if isinstance(part, layers.BatchNormalization):
-                part.momentum = 0.5
-        for _ in range(4):
-            model(feeds["input"], training=True)
+        model, feeds = prepared(build)
         if exporter == "keras":
             model.export(str(path), format="onnx", verbose=False)
         else:
@@ -61,7 +51,24 @@ def _writer(build: Build, exporter: str, opset: int) -> Callable[[Path], Written
     return write
 
 
-def _networks() -> Iterator[tuple[str, str, Build]]:
+def prepared(build: Build) -> tuple[keras.Model, Feeds]:
+    """The model that is exported and its inputs, the same at every call."""
+    keras.utils.set_random_seed(SEED)
+    model = build()
+    values = np.random.default_rng(SEED).normal(size=(2, *model.input_shape[1:]))
+    feeds: Feeds = {"input": values.astype(model.inputs[0].dtype)}
+    if model.inputs[0].dtype == "int32":
+        feeds = {"input": np.abs(values * 4).astype(np.int32)}
+    for part in model.layers:
+        if isinstance(part, layers.BatchNormalization):
+            part.momentum = 0.5
+    for _ in range(4):
+        model(feeds["input"], training=True)
+    return model, feeds
+
+
+def networks() -> Iterator[tuple[str, str, Build]]:
+    """Yield the name, the family and the builder of every network."""
     yield "dense", "Dense", lambda: _after((6,), layers.Dense(8, "relu"), layers.Dense(8, "tanh"))
     yield "cnn", "CNN", _cnn
     yield "cnn_1d", "CNN", lambda: _after(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import skl2onnx
+from numpy.typing import NDArray
 from sklearn import (
     decomposition,
     discriminant_analysis,
@@ -24,7 +25,7 @@ from sklearn.pipeline import make_pipeline
 
 from tools.peers.zoo_job import SEED, Job, Written
 
-__all__ = ["jobs"]
+__all__ = ["fitted", "jobs", "models"]
 
 OPSETS = (17, 13, 21)
 ROWS, FEATURES, CLASSES = 90, 6, 3
@@ -32,7 +33,7 @@ ROWS, FEATURES, CLASSES = 90, 6, 3
 
 def jobs(*, quick: bool) -> Iterator[Job]:
     """Yield a job per model and opset."""
-    for name, family, expect, estimator, options in _models():
+    for name, family, expect, estimator, options in models():
         for opset in OPSETS[: 1 if quick else None]:
             yield Job(
                 name=f"sklearn_{name}",
@@ -48,11 +49,7 @@ def _writer(
     estimator: BaseEstimator, opset: int, options: dict[str, object]
 ) -> Callable[[Path], Written]:
     def write(path: Path) -> Written:
-        warnings.simplefilter("ignore")
-        random = np.random.default_rng(SEED)
-        x = random.normal(size=(ROWS, FEATURES)).astype(np.float32)
-        likely = x @ random.normal(size=(FEATURES, CLASSES))
-        estimator.fit(x, likely[:, 0] if is_regressor(estimator) else likely.argmax(1))
+        x = fitted(estimator)
         chosen = {id(estimator): options} if options else None
         stamps = {"": opset, "ai.onnx.ml": 3}
         model = skl2onnx.to_onnx(estimator, x[:1], target_opset=stamps, options=chosen)
@@ -62,7 +59,18 @@ def _writer(
     return write
 
 
-def _models() -> Iterator[tuple[str, str, str, BaseEstimator, dict[str, object]]]:
+def fitted(estimator: BaseEstimator) -> NDArray[np.float32]:
+    """Fit a model to data `[ROWS, FEATURES]`, the same at every call, and return them."""
+    warnings.simplefilter("ignore")
+    random = np.random.default_rng(SEED)
+    x = random.normal(size=(ROWS, FEATURES)).astype(np.float32)
+    likely = x @ random.normal(size=(FEATURES, CLASSES))
+    estimator.fit(x, likely[:, 0] if is_regressor(estimator) else likely.argmax(1))
+    return x
+
+
+def models() -> Iterator[tuple[str, str, str, BaseEstimator, dict[str, object]]]:
+    """Yield name, family, what is expected, the estimator and options of every model."""
     logistic, mlp = linear_model.LogisticRegression, neural_network.MLPClassifier
     small = {"hidden_layer_sizes": (8, 8), "max_iter": 50, "random_state": SEED}
     plain: dict[str, object] = {"zipmap": False}

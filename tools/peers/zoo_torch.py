@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tools.peers.zoo_job import SEED, Feeds, Job, Written
 
-__all__ = ["Network", "jobs", "thin"]
+__all__ = ["Network", "cast", "jobs", "known", "prepared", "thin"]
 
 LEGACY, DYNAMO = "torchscript", "dynamo"
 OPSETS = {LEGACY: (17, 13, 20), DYNAMO: (21, 18, 23)}
@@ -61,14 +61,7 @@ class Network:
 
 def jobs(networks: Iterator[Network], *, quick: bool) -> Iterator[Job]:
     """Yield a job per network, exporter and opset; some networks in other float types too."""
-    known = list(networks)
-    known += [
-        replace(network, dtype=dtype, variant=suffix)
-        for network in known
-        if f"{network.name}{network.variant}" in TYPED
-        for suffix, dtype in TYPES.items()
-    ]
-    for network in known:
+    for network in known(networks):
         for exporter in network.exporters:
             for opset in OPSETS[exporter][: 1 if quick else None]:
                 yield Job(
@@ -81,26 +74,47 @@ def jobs(networks: Iterator[Network], *, quick: bool) -> Iterator[Job]:
                 )
 
 
+def known(networks: Iterator[Network]) -> list[Network]:
+    """The networks, and some of them in other float types too."""
+    found = list(networks)
+    return found + [
+        replace(network, dtype=dtype, variant=suffix)
+        for network in found
+        if f"{network.name}{network.variant}" in TYPED
+        for suffix, dtype in TYPES.items()
+    ]
+
+
 def _writer(network: Network, exporter: str, opset: int) -> Callable[[Path], Written]:
     def write(path: Path) -> Written:
-        warnings.simplefilter("ignore")
-        torch.manual_seed(SEED)
-        torch.set_num_threads(1)
-        torch.backends.mha.set_fastpath_enabled(False)
-        module, sample = network.build(), network.sample()
-        module.eval()
-        if not isinstance(module, torch.jit.ScriptModule):
-            _shake(module)
-            _settle(module, sample)
-        module.to(network.dtype)
-        sample = {
-            name: value.to(network.dtype) if value.is_floating_point() else value
-            for name, value in sample.items()
-        }
+        module, sample = prepared(network)
         note = _export(module, sample, network, path, exporter, opset)
         return Written(feeds_of(sample), note)
 
     return write
+
+
+def prepared(network: Network) -> tuple[nn.Module, dict[str, Tensor]]:
+    """The module that is exported and its inputs, the same at every call."""
+    warnings.simplefilter("ignore")
+    torch.manual_seed(SEED)
+    torch.set_num_threads(1)
+    torch.backends.mha.set_fastpath_enabled(False)
+    module, sample = network.build(), network.sample()
+    module.eval()
+    if not isinstance(module, torch.jit.ScriptModule):
+        _shake(module)
+        _settle(module, sample)
+    module.to(network.dtype)
+    return module, cast(sample, network.dtype)
+
+
+def cast(sample: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    """The inputs, those in floating point in one type."""
+    return {
+        name: value.to(dtype) if value.is_floating_point() else value
+        for name, value in sample.items()
+    }
 
 
 def feeds_of(sample: Mapping[str, Tensor]) -> Feeds:
