@@ -84,3 +84,9 @@ def run(model, feeds, *, optimise: bool = True) -> dict[str, np.ndarray]:
     made = session(model, optimise=optimise)
     names_ = [item.name for item in made.get_outputs()]
     return dict(zip(names_, made.run(None, feeds), strict=True))
+
+
+@cache
+def predictions(name: str, *, optimise: bool) -> dict[str, np.ndarray]:
+    """What the lifted source gives for the first sample."""
+    return run(lifted(name), case(name).sample(), optimise=optimise)
