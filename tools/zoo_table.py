@@ -14,6 +14,7 @@ import json
 import multiprocessing
 import re
 import sys
+import textwrap
 import time
 import traceback
 from collections import Counter, defaultdict
@@ -48,12 +49,15 @@ its opsets together, the worst of each measure).
   rule (`onnxlrp inspect`). Where it is below 100 %, the operators without a rule are named.
 - *explained*: the graph that `auto` compiles gives the outputs of the file, and relevance that is
   finite and not all zero.
+- *compiled*: the graph is made, but ONNX Runtime does not run the file itself.
 - *refused*: one line says why. Tree ensembles, kernels and neighbours are to be refused.
 - `torchscript` and `dynamo` are PyTorch's exporters; `ort_extended` and `ort_all` are files that
   ONNX Runtime optimised, `ort_fused` and `ort_mha` those of its transformer optimiser, `qdq`,
   `qoperator`, `dynamic`, `matmul_4bit` those of its quantisers, `fp16` those of its converter.
 
-Written and measured with {packages}.
+{packages}
+
+A subset, with gradients that other programs computed, is tested in `tests/zoo`.
 
 To repeat it, with PyTorch and with Keras in an environment each:
 
@@ -175,11 +179,12 @@ def _wrong(found: dict[str, Any], wanted: dict[str, Any]) -> Iterable[str]:
             far = np.abs(found[name].astype(float) - value.astype(float)).max()
             if not far <= OUTPUTS * np.abs(value).max():
                 yield f"output {name} differs by {far:.1e}"
-    for name, value in found.items():
-        if name.startswith("relevance/") and not np.isfinite(value).all():
+    relevance = {name: a for name, a in found.items() if name.startswith("relevance/")}
+    for name, value in relevance.items():
+        if not np.isfinite(value).all():
             yield f"{name} is not finite"
-        elif name.startswith("relevance/") and not value.any():
-            yield f"{name} is zero everywhere"
+    if not any(value.any() for value in relevance.values()):
+        yield "all relevance is zero"
 
 
 def _line(error: object) -> str:
@@ -193,14 +198,19 @@ def table(entries: Sequence[Entry], results: dict[str, Result], versions: dict[s
     for entry in made:
         groups[entry["exporter"], entry["name"]].append(entry)
     packages = ", ".join(f"{name} {number}" for name, number in sorted(versions.items()))
-    lines = [INTRODUCTION.format(files=len(made), rows=len(groups), packages=packages)]
+    versions_line = textwrap.fill(
+        f"Written and measured with {packages}.", 100, break_on_hyphens=False
+    )
+    lines = [INTRODUCTION.format(files=len(made), rows=len(groups), packages=versions_line)]
     lines += [*_summary(made, results), "", *_refusals(made, results)]
     lines += ["## Every network and exporter", ""]
     lines += [f"| {' | '.join(HEAD)} |", f"|{' --- |' * len(HEAD)}"]
     lines += [_row(group, results) for _, group in sorted(groups.items())]
-    failed = [entry for entry in entries if entry["failed"]]
-    lines += ["", "## What the exporters refuse", ""]
-    lines += [f"- `{entry['file']}`: {_plain(entry['failed'])}" for entry in failed]
+    where: dict[str, list[str]] = defaultdict(list)
+    for entry in entries:
+        if entry["failed"]:
+            where[_anywhere(entry["failed"])].append(entry["file"])
+    lines += ["", "## What the exporters refuse", "", *_ranked(where, named=99)]
     return "\n".join(lines) + "\n"
 
 
@@ -213,7 +223,7 @@ def _refusals(made: Sequence[Entry], results: dict[str, Result]) -> list[str]:
             if result.outcome in states:
                 for reason in {_general(text) for text in result.reasons or [result.text]}:
                     where[reason].append(result.file)
-        lines += [f"## {title}", "", *(_ranked(where) or ["Nothing."]), ""]
+        lines += [f"## {title}", "", *(_ranked(where, named=99) or ["Nothing."]), ""]
     return lines
 
 
@@ -285,13 +295,21 @@ def findings(results: dict[str, Result]) -> str:
 
 
 def _general(text: str) -> str:
-    """A reason without the names of nodes and values, and without the advice behind it."""
-    return re.sub("'[^']*'|--stop .*", "'...'", text.split("; replace it")[0])
+    """A reason without names of nodes, values and folders, and without the advice behind it."""
+    return re.sub("'[^']*'|--stop .*", "'...'", _anywhere(text).split("; replace it")[0])
 
 
-def _ranked(where: dict[str, list[str]]) -> list[str]:
+def _anywhere(text: str) -> str:
+    """A reason without the folders of files."""
+    return re.sub("/[^ ]*/(?=[^/ ]*[.]onnx)", "", text)
+
+
+def _ranked(where: dict[str, list[str]], named: int = 3) -> list[str]:
+    """What stands where, the most frequent first, with the names of some files."""
     ranked = sorted(where.items(), key=lambda item: (-len(item[1]), item[0]))
-    return [f"- {len(files)} x {_plain(what)} - {', '.join(files[:3])}" for what, files in ranked]
+    return [
+        f"- {len(files)} x {_plain(what)} - {', '.join(files[:named])}" for what, files in ranked
+    ]
 
 
 def _held(path: Path) -> dict[str, Result]:

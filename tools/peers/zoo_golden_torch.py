@@ -53,8 +53,9 @@ def _watch(module: nn.Module, looked: list[tuple[Tensor, Tensor]]) -> None:
     """Collect what every embedding is given and gives."""
 
     def keep(_: nn.Module, given: tuple[Tensor, ...], found: Tensor) -> None:
-        found.retain_grad()
-        looked.append((given[0], found))
+        if found.requires_grad:
+            found.retain_grad()
+            looked.append((given[0], found))
 
     for part in module.modules():
         if isinstance(part, nn.Embedding):

@@ -19,7 +19,7 @@ LEGACY, DYNAMO = "torchscript", "dynamo"
 OPSETS = {LEGACY: (17, 13, 20), DYNAMO: (21, 18, 23)}
 """Opsets by exporter, the one of a quick run first."""
 
-TYPED = ("resnet_basic", "deit", "berteager", "lstm_last", "transformer_encoder")
+TYPED = ("resnet_basic", "deit", "berteager", "lstm_last", "transformer_encoder", "branchscript")
 TYPES = {"half": torch.float16, "bfloat": torch.bfloat16, "double": torch.float64}
 
 BATCH_NORM = nn.modules.batchnorm._BatchNorm

@@ -19,6 +19,7 @@ models = torchvision.models
 def networks() -> Iterator[Network]:
     """Yield every network for pictures."""
     yield from _thinned()
+    yield from _small()
     yield from _configured()
     yield from _timm()
     yield from _dense()
@@ -52,6 +53,17 @@ def _thinned() -> Iterator[Network]:
         yield Network(
             name=name, family=family, build=partial(_thin, name, by), sample=picture(side)
         )
+
+
+def _small() -> Iterator[Network]:
+    """The same with as few channels as leave something to see, for the files in the tests."""
+    for name, family, by in (
+        ("vgg11_bn", "VGG", 64),
+        ("resnet18", "ResNet", 32),
+        ("mobilenet_v3_small", "MobileNetV3", 32),
+    ):
+        build = partial(_thin, name, by)
+        yield Network(name=name, family=family, variant="small", build=build, sample=picture(32))
 
 
 def _thin(name: str, by: int) -> nn.Module:
