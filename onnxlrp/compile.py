@@ -184,6 +184,8 @@ def _explain(
     filters = {value: _masked(mask, value.rank or 0) for value, mask in masks.items()}
     rules = {site: item.rule for site, item in planned.assigned.items()}
     seeds = {planned.output.explained: started.relevance}
+    lookups = _lookups(planned) if planned.composite.times_input else {}
+    filters |= {value: _times(value, filters.get(value)) for value in lookups}
     if book is not None:
         t.samples = t.op("Shape", started.relevance, end=1)
         _compare(planned, started.weights, book)
@@ -191,11 +193,39 @@ def _explain(
     t.scope = "input"
     for value in planned.inputs:
         found.setdefault(value, t.zeros(value))
-        if planned.composite.times_input:
+        if planned.composite.times_input and value not in lookups.values():
             x = t.at(value)
             x = x if value.dtype == TensorProto.FLOAT else t.op("Cast", x, to=TensorProto.FLOAT)
             found[value] = t.op("Mul", found[value], x)
     return found, [*started.inputs, *masks.values()]
+
+
+def _lookups(planned: Plan) -> dict[Value, Value]:
+    """What token ids pick or become, and the input that they come from.
+
+    Gradient x input is taken there: an id is a name, not a size.
+    """
+    origin = {value: value for value in planned.inputs}
+    found: dict[Value, Value] = {}
+    for site, kind in planned.kinds.items():
+        sources = [origin[value] for value in kind.operands if value in origin]
+        named = not kind.operands or not kind.operands[0].is_float or site.integer("token_ids")
+        if not sources or not named:
+            continue
+        if kind.output.is_float:
+            found[kind.output] = sources[0]
+        else:
+            origin |= dict.fromkeys(site.results, sources[0])
+    return found
+
+
+def _times(value: Value, other: Filter | None) -> Filter:
+    """Multiply relevance by the forward value, behind another filter."""
+
+    def apply(t: Tape, r: Value) -> Value:
+        return t.op("Mul", r if other is None else other(t, r), t.at(value))
+
+    return apply
 
 
 def _compare(planned: Plan, weights: Value, book: Ledger) -> None:
@@ -250,7 +280,8 @@ def _masked(mask: Value, rank: int) -> Filter:
 def _matching(planned: Plan, globs: Sequence[str], what: str) -> list[Value]:
     """Hidden values on the path whose names match, in forward order."""
     named = planned.view.named
-    hidden = [v for site in planned.kinds for v in site.outputs if v is not None]
+    values = [value for site in planned.kinds for value in site.results]
+    hidden = list({named(value): value for value in reversed(values)}.values())[::-1]
     found: list[Value] = []
     for pattern in globs:
         matches = [value for value in hidden if fnmatchcase(named(value), pattern)]

@@ -7,7 +7,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 import onnxlrp
 from models import transformer
-from tests.engine import Session
+from tests.engine import Session, model_of
 
 SAME = 1e-5
 """Of max|R|: one walk in float32 beside another."""
@@ -332,3 +332,24 @@ def test_classifiers_with_probabilities(post: str, normalised: bool) -> None:
         )
         wanted = (ahead.astype(float) - behind) / (2 * float(step))
         np.testing.assert_allclose(result.relevance["x"][:, k], wanted, rtol=0, atol=2e-3)
+
+
+@pytest.mark.parametrize("cast", [False, True])
+def test_gradient_times_input_of_token_ids_is_taken_at_the_embedding(cast: bool) -> None:
+    """The row of the table times the gradient by it, summed; the number of the id plays no part."""
+    rng = np.random.default_rng(0)
+    table, w = (rng.standard_normal(shape).astype(np.float32) for shape in ((9, 4), (4, 2)))
+    body = "i = Cast <to = 7> (x) e = Gather (t, i) z = MatMul (e, w) a = Tanh (z) "
+    body += "y = ReduceSum <keepdims = 0> (a, k)"
+    model = model_of(body, {"x": ("N", 3)}, {"t": table, "w": w, "k": np.array([1])})
+    if not cast:
+        del model.graph.node[0]
+        model.graph.node[0].input[1] = "x"
+        model.graph.input[0].type.tensor_type.elem_type = TensorProto.INT64
+    ids = np.array([[0, 5, 8], [3, 3, 1]])
+    graph = onnxlrp.compile(model, composite="gradient-x-input", target=1)
+    feeds = {"x": ids.astype(np.float32) if cast else ids}
+    found = Session(graph.model)(feeds)["relevance/x"]
+    rows = table[ids].astype(np.float64)
+    slope = (1 - np.tanh(rows @ w)[..., 1:] ** 2) * w[:, 1]
+    np.testing.assert_allclose(found, (rows * slope).sum(-1), rtol=0, atol=1e-6)

@@ -48,8 +48,15 @@ def _branch(site: Site, captured: tuple[Value, ...], walk: Walk) -> tuple[Kind, 
         for index in range(len(site.outputs))
     ]
     outputs = _flowing(site.outputs, flags)
+    captured = _passed(captured, first.kinds, second.kinds)
     kind = Branch(operands=captured, output=site.output, site=site, insides=(first, second))
     return kind, outputs
+
+
+def _passed(captured: tuple[Value, ...], *kinds: Mapping[Site, Kind]) -> tuple[Value, ...]:
+    """Those of the captured values that relevance can reach inside."""
+    reached = {value for each in kinds for kind in each.values() for value in kind.operands}
+    return tuple(value for value in captured if value in reached)
 
 
 def _flowing(values: Sequence[Value | None], flags: Sequence[bool]) -> tuple[Value, ...]:
@@ -70,6 +77,7 @@ def _repeat(
         if reached <= alive:
             break
         alive |= reached
+    captured = _passed(captured, kinds)
     carried = tuple(track for track in states if track in alive)
     _check_states(site, carried)
     kept = tuple(track for track in stacks if track.inner in inside)

@@ -102,17 +102,7 @@ def test_gradient_is_that_of_the_source(name):
         np.testing.assert_allclose(slope, wanted, rtol=0, atol=SLOPE * np.abs(wanted).max())
 
 
-TWICE = pytest.param(
-    "gpt2-eager-torchscript-17-ort_fused",
-    marks=pytest.mark.xfail(
-        raises=onnxlrp.Error,
-        strict=True,
-        reason="SkipLayerNormalization's sum is two values of one name, which probes take both",
-    ),
-)
-
-
-@pytest.mark.parametrize("name", [name if name != TWICE.values[0] else TWICE for name in NAMES])
+@pytest.mark.parametrize("name", NAMES)
 def test_prediction_stays_and_the_ledger_closes(name):
     inputs = stored(name, "in")
     graph = onnxlrp.compile(path_of(name), ledger=True, probes=["*"])
