@@ -1,5 +1,7 @@
 """Every real model of these families with every preset."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,15 @@ from tests.cases import zoo
 
 NAMES = zoo.names()
 ALL = ("auto", *(preset.name for preset in PRESETS))
+LARGE = {"detect_fastestdet", "imagenet_mobilenetv2_fp32", "imagenet_squeezenet_fp32"}
+FEW = ("auto", "epsilon", "epsilon-gamma-box", "otsuki", "attnlrp", "dynamic-lrp", "gradient")
+"""Presets for large pictures, unless EVERY_PRESET is set in the environment: half a minute each."""
+
+PAIRS = [
+    (name, preset)
+    for name in NAMES
+    for preset in (FEW if name in LARGE and "EVERY_PRESET" not in os.environ else ALL)
+]
 PREDICTION = 1e-5
 """Of max|y|, both graphs optimised: fusions differ where a value has a second consumer."""
 
@@ -31,8 +42,7 @@ def relevance(outputs):
     return next(array for name, array in outputs.items() if name.startswith("relevance/"))
 
 
-@pytest.mark.parametrize("preset", ALL)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "preset"), PAIRS)
 def test_prediction_and_ledger(name, preset):
     case = zoo.case(name)
     graph = compile(case.path, composite=preset, ledger=True, probes=["*"])
