@@ -26,7 +26,7 @@ from onnxlrp.hidden import mask_filter, mask_input, matching
 from onnxlrp.ledger import Ledger
 from onnxlrp.metadata import LEDGER, LEDGER_COLUMNS, NOTES, Metadata
 from onnxlrp.ops.bodies import nested, turns_first
-from onnxlrp.optimize import optimize
+from onnxlrp.optimize import ALL, SUPPORT, Effort, optimize
 from onnxlrp.plan import Plan, Request, plan
 from onnxlrp.targets import Target, parse_target
 
@@ -104,6 +104,8 @@ def compile(  # noqa: A001, PLR0913 - name and keywords of the contract
     stops: Sequence[str] = (),
     preprocessing: Mapping[str, object] | None = None,
     quantize: int | None = None,
+    without: Sequence[str] = (),
+    weights: str = "fold",
 ) -> ExplanationGraph:
     """Compile a model into one graph that computes its prediction and the relevance of its inputs.
 
@@ -127,6 +129,9 @@ def compile(  # noqa: A001, PLR0913 - name and keywords of the contract
         stops: Names of nodes at which relevance ends.
         preprocessing: How a picture becomes an input, recorded in the metadata.
         quantize: Number of levels of `heatmap/<input>`, which it adds; 8 in Otsuki et al. 2024.
+        without: Names of optimisations that are left out: `onnxlrp.optimize.PASSES`, `support`.
+        weights: `fold`: runtimes derive W+ and the like once, at load; `recompute`: in every run,
+            which is slower and keeps one copy of each weight in memory.
 
     Raises:
         ModelError: The model cannot be read or compiled.
@@ -137,6 +142,7 @@ def compile(  # noqa: A001, PLR0913 - name and keywords of the contract
     """
     if start is not None and start not in STARTS:
         raise CompositeError(f"start={start!r} is not one of {', '.join(STARTS)}")
+    effort = Effort(without=without, weights=weights)
     method = method_of(composite)
     method.check(probes=bool(probes), masks=bool(masks), ledger=ledger)
     wanted = Pictures(heatmap or method.one_channel or quantize is not None, image, quantize)
@@ -152,6 +158,7 @@ def compile(  # noqa: A001, PLR0913 - name and keywords of the contract
         targets=aim.count,
     )
     planned = plan(model, request)
+    planned.tape.support.enabled = SUPPORT not in without
     book = Ledger(samplewise=_is_samplewise(planned)) if ledger else None
     probed = matching(planned, probes, "probe")
     given = {value: mask_input(planned, value) for value in matching(planned, masks, "mask")}
@@ -168,7 +175,7 @@ def compile(  # noqa: A001, PLR0913 - name and keywords of the contract
         probes=tuple(planned.view.named(value) for value in probed if value in found.relevance),
         preprocessing=dict(preprocessing or {}),
     )
-    return finish(planned, [*found.inputs, *given.values()], shown, metadata)
+    return finish(planned, [*found.inputs, *given.values()], shown, metadata, effort)
 
 
 def describe(planned: Plan, aim: Target) -> Metadata:
@@ -188,10 +195,14 @@ def describe(planned: Plan, aim: Target) -> Metadata:
 
 
 def finish(
-    planned: Plan, inputs: Sequence[Value], shown: Sequence[Value], metadata: Metadata
+    planned: Plan,
+    inputs: Sequence[Value],
+    shown: Sequence[Value],
+    metadata: Metadata,
+    effort: Effort = ALL,
 ) -> ExplanationGraph:
     """Drop what no output needs, check, and write the model with the inputs that were added."""
-    optimize(planned.graph, shown)
+    optimize(planned.tape, shown, effort)
     check(planned.graph, "optimize")
     finished = files.to_model(planned.graph, inputs, shown, metadata.properties())
     _check_model(finished)

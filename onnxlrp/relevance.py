@@ -1,7 +1,7 @@
 """Walks the view backwards once and finds the relevance of every value that it passes."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 from onnx import TensorProto
@@ -12,7 +12,7 @@ from onnxlrp.graph.tape import Tape
 from onnxlrp.graph.view import Site
 from onnxlrp.ledger import Ledger
 from onnxlrp.ops.kinds import Branch, Kind, Move, Repeat, Stop, Unsupported
-from onnxlrp.rules import AnyRule
+from onnxlrp.rules import AnyRule, Gradient, Moved, WinnerTakesAll
 from onnxlrp.turns import Walk, across
 
 __all__ = ["Filter", "propagate"]
@@ -68,10 +68,11 @@ def propagate(
         walk = partial(_inside, rules)
         step = partial(_step, t, kind, rules.get(site), r, walk)
         shares = step() if ledger is None else _booked(t, site, r, step, ledger)
-        for operand, share in zip(kind.operands, shares, strict=True):
-            if share is not None:
-                fitted = unbroadcast(t, share, kind.output, operand) if kind.broadcasts else share
-                arriving[operand].append(fitted)
+        keeps = _keeps_support(t, site, rules.get(site), r)
+        for operand, share in _fitted(t, kind, shares):
+            arriving[operand].append(share)
+            if keeps:
+                t.support.state(share, operand)
     for value in list(arriving):
         t.scope = t.home
         settle(value)
@@ -111,6 +112,34 @@ def _booked(
         shares = step()
     entry.flows([part for part in r if part], [part for part in shares if part])
     return shares
+
+
+def _fitted(t: Tape, kind: Kind, shares: tuple[Value | None, ...]) -> Iterator[tuple[Value, Value]]:
+    """Each operand that gets relevance, and that relevance in its shape."""
+    for operand, share in zip(kind.operands, shares, strict=True):
+        if share is not None:
+            fitted = unbroadcast(t, share, kind.output, operand) if kind.broadcasts else share
+            yield operand, fitted
+
+
+COPIES = frozenset({
+    "Concat", "DepthToSpace", "Dropout", "Expand", "Flatten", "Gather", "GlobalMaxPool", "Identity",
+    "MaxPool", "Pad", "Reshape", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose",
+    "Unsqueeze",
+})  # fmt: skip
+"""Operators each of whose outputs is one of the inputs, or a constant."""
+
+
+def _keeps_support(t: Tape, site: Site, rule: AnyRule | None, r: tuple[Value | None, ...]) -> bool:
+    """Whether relevance that is 0 where an output is goes to inputs that are not 0."""
+    return (
+        site.op in COPIES
+        and isinstance(rule, Gradient | Moved | WinnerTakesAll)
+        and all(
+            part is None or value is None or t.support.vanishes(part, value)
+            for part, value in zip(r, site.outputs, strict=True)
+        )
+    )
 
 
 MANY = (Branch, Move, Repeat)

@@ -38,6 +38,7 @@ def _enter(t: Tape, body: Body, scope: str) -> Tape:
     """The tape of a body, set up as that of the graph around it."""
     inner = body.tape
     inner.infers = False
+    inner.support.enabled = t.support.enabled
     inner.batch, inner.batched, inner.samples = t.batch, t.batched, t.samples
     inner.scope, inner.home = scope, f"{scope}/input"
     return inner

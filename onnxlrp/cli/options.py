@@ -56,6 +56,8 @@ class OutputKeywords(TypedDict):
     heatmap: bool
     image: bool
     quantize: int | None
+    without: tuple[str, ...]
+    weights: str
 
 
 def add_method(parser: argparse.ArgumentParser) -> None:
@@ -98,6 +100,15 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--heatmap", action="store_true", help="relevance summed over channels")
     group.add_argument("--image", action="store_true", help="coloured heatmaps")
     add_quantize(group)
+    group.add_argument(
+        "--without", metavar="NAME", action="append", help="leave out an optimisation (repeatable)"
+    )
+    group.add_argument(
+        "--weights",
+        metavar="W",
+        default="fold",
+        help="derived weights: kept in memory (fold, default) or made in every run (recompute)",
+    )
 
 
 def add_quantize(group: Group) -> None:
@@ -140,6 +151,8 @@ def output_keywords(options: argparse.Namespace) -> OutputKeywords:
         "heatmap": options.heatmap,
         "image": options.image,
         "quantize": options.quantize,
+        "without": tuple(options.without or ()),
+        "weights": options.weights,
     }
 
 

@@ -85,6 +85,7 @@ class Options:
     stabilizer: str = "signed"
     bias: str | None = None
     negative_input: str = "split"
+    negative: str = "products"
     bn: str = "fold"
     split: str | None = None
     maxpool: str = "winner"

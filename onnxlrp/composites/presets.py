@@ -66,6 +66,7 @@ def _alpha_beta(o: Options) -> AlphaBeta:
         stabilizer=o.stable,
         bias=o.bias or "positive",
         negative_input=o.negative_input,
+        negative=o.negative,
     )
 
 
@@ -225,13 +226,13 @@ PRESETS: tuple[Preset, ...] = (
         "epsilon-alpha2-beta1",
         f"{ZENNIT} EpsilonAlpha2Beta1",
         _epsilon_alpha_beta,
-        (*SIGNED, "alpha", "beta"),
+        (*SIGNED, "alpha", "beta", "negative"),
     ),
     Preset(
         "epsilon-alpha2-beta1-flat",
         f"{ZENNIT} EpsilonAlpha2Beta1Flat",
         _epsilon_alpha_beta_flat,
-        (*SIGNED, "alpha", "beta"),
+        (*SIGNED, "alpha", "beta", "negative"),
     ),
     Preset(
         "excitation-backprop",

@@ -13,6 +13,7 @@ from onnxlrp.graph.graph import Array, Attribute, Dim, Graph, Node, Shape, Value
 from onnxlrp.graph.infer import Known, inferred
 from onnxlrp.graph.proto import to_proto
 from onnxlrp.graph.signs import Signs
+from onnxlrp.graph.support import Support
 from onnxlrp.metadata import SCOPE
 
 __all__ = ["Arg", "Losses", "Tape"]
@@ -40,6 +41,8 @@ class Tape:
     Attributes:
         graph: The graph that grows.
         targets: Number T of relevance seeds per sample.
+        signs: What is known about the signs of values.
+        support: What is known about where relevance is zero.
         scope: Name of the deployed node on whose behalf nodes are emitted.
         home: Scope of what is emitted on behalf of no node.
         losses: Receives absorbed relevance where a ledger is asked for, else None.
@@ -56,6 +59,7 @@ class Tape:
         self.targets = targets
         self.outer = outer
         self.signs: Signs = Signs(graph, None if outer is None else outer.signs)
+        self.support = Support(graph)
         self.scope = "graph"
         self.home = "input"
         self.prefix: str = "" if outer is None else outer.prefix
@@ -83,6 +87,17 @@ class Tape:
         key = (op, values, repr(sorted(attributes.items())), outputs)
         if key not in self._known:
             self._known[key] = self._emit(op, values, outputs, attributes)
+        return self._known[key]
+
+    def place(self, node: Node) -> tuple[Value | None, ...]:
+        """Add a node as it is, or return the outputs of an equal one."""
+        key = (node.op, node.inputs, repr(sorted(node.attributes.items())), len(node.outputs))
+        arrays = any(isinstance(value, np.ndarray) for value in node.attributes.values())
+        if arrays or node.domain or node.captured or None in node.outputs:
+            self._add(node)
+            return node.outputs
+        if key not in self._known:
+            self._known[key] = self._add(node)
         return self._known[key]
 
     def emit(

@@ -2,9 +2,10 @@
 
 from onnxlrp.rules.absolute import Absolute, AbsoluteBias
 from onnxlrp.rules.base import AnyRule, Rule, Stabilizer
+from onnxlrp.rules.gamma import Gamma
 from onnxlrp.rules.inputs import Flat, WSquare, ZBox, ZPlusFlat
 from onnxlrp.rules.leaky import Leaky, Scaled
-from onnxlrp.rules.linear import AlphaBeta, Epsilon, Gamma, MeanEpsilon
+from onnxlrp.rules.linear import AlphaBeta, Epsilon, MeanEpsilon
 from onnxlrp.rules.passing import (
     Average,
     Deconvnet,

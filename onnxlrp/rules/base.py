@@ -12,11 +12,13 @@ from onnxlrp.ops.kinds import Kind, Relevance
 __all__ = [
     "BIASES",
     "MODES",
+    "NEGATIVES",
     "NEGATIVE_INPUTS",
     "AnyRule",
     "Rule",
     "Stabilizer",
     "choice",
+    "denominator",
     "even_quotient",
     "quotient",
 ]
@@ -49,6 +51,7 @@ HUGE = 1e30
 MODES = ("signed", "unsigned", "clip", "zero-only", "unsigned-dead", "even")
 BIASES = ("positive", "raw", "both", "none")
 NEGATIVE_INPUTS = ("split", "ignore")
+NEGATIVES = ("products", "difference")
 
 
 def choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -121,6 +124,18 @@ class Stabilizer:
 
 def _signed(t: Tape, z: Value, size: Value) -> Value:
     return t.op("Where", t.op("Less", z, 0.0), t.op("Neg", size), size)
+
+
+def denominator(t: Tape, r: Value, z: Value, stabilizer: Stabilizer) -> tuple[Value, int]:
+    """The output by which r is divided, and its sign where that is known.
+
+    Where r is 0 unless z > 0, as behind a ReLU, max(z, 0) does. A root mean square needs z itself.
+    """
+    node = None if stabilizer.rms else t.support.rectified(r, z)
+    if node is None:
+        return t.at(z), int(t.signs.nonnegative(z))
+    y = next(node.results)
+    return (t.at(y) if node.op == "Relu" else t.op("Relu", t.at(z))), 1
 
 
 def quotient(

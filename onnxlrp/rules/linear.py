@@ -10,14 +10,16 @@ from onnxlrp.ops.kinds import Kind, LinearMap, Maybe, Relevance, some
 from onnxlrp.rules.base import (
     BIASES,
     NEGATIVE_INPUTS,
+    NEGATIVES,
     Rule,
     Stabilizer,
     choice,
+    denominator,
     even_quotient,
     quotient,
 )
 
-__all__ = ["AlphaBeta", "Epsilon", "Gamma", "MeanEpsilon"]
+__all__ = ["AlphaBeta", "Epsilon", "MeanEpsilon"]
 
 Pair = tuple[Maybe, Maybe]
 """An input and a weight; their product are contributions. A missing input is all ones."""
@@ -64,13 +66,17 @@ def share(  # noqa: PLR0913 - all parts of one quotient
     if not pairs:
         t.absorb("dead", lambda: r)
         return t.zeros(m.operand)
-    if z is None:
-        terms = [m.forward(t, _ones(t, m) if x is None else x, w) for x, w in pairs]
-        z = t.total([*terms, bias] if bias is not None else terms)
+    z = contributions(t, m, pairs, bias) if z is None else z
     if even:
         s, rest = even_quotient(t, r, z, stabilizer, bias, sign)
         return t.total([*_back(t, m, s, pairs), evenly(t, m, rest)])
     return t.total(_back(t, m, quotient(t, r, z, stabilizer, bias, sign), pairs))
+
+
+def contributions(t: Tape, m: LinearMap, pairs: list[Pair], bias: Maybe) -> Value:
+    """The sum of all contributions to each output."""
+    terms = [m.forward(t, _ones(t, m) if x is None else x, w) for x, w in pairs]
+    return t.total([*terms, bias] if bias is not None else terms)
 
 
 def _back(t: Tape, m: LinearMap, s: Value, pairs: list[Pair]) -> list[Value]:
@@ -186,8 +192,7 @@ class Epsilon(Rule[LinearMap]):
         bias = bias_of(t, m)
         if bias is not None and self.bias == "none":
             return (share(t, m, some(r), pairs, self.stabilizer),)
-        z = t.at(m.output)
-        sign = int(t.signs.nonnegative(m.output))
+        z, sign = denominator(t, some(r), m.output, self.stabilizer)
         return (share(t, m, some(r), pairs, self.stabilizer, bias=bias, z=z, sign=sign),)
 
 
@@ -229,6 +234,9 @@ class AlphaBeta(Rule[LinearMap]):
         bias: `positive`: b+ and b- in their denominators; `raw`: b in the first; `both`; `none`.
         negative_input: `split`: signs of products; `ignore`: signs of weights.
         follow: Share negative relevance among the negative contributions (for a signed score).
+        negative: How z- is found: `products` sums the negative contributions; `difference` takes
+            z - z+ where the input has no negative element, one product less, and loses the digits
+            of a z- that is small beside z+.
         joint: Whether contributions of positive and of negative inputs have one denominator; if
             not, each side shares all of r (Chefer et al. 2021; the surplus is column `rule`).
     """
@@ -240,11 +248,13 @@ class AlphaBeta(Rule[LinearMap]):
     bias: str = "positive"
     negative_input: str = "split"
     follow: bool = False
+    negative: str = "products"
     joint: bool = True
 
     def __post_init__(self) -> None:
         choice("bias", self.bias, BIASES)
         choice("negative_input", self.negative_input, NEGATIVE_INPUTS)
+        choice("negative", self.negative, NEGATIVES)
         if self.beta < 0 or abs(self.alpha - self.beta - 1) > 1e-9:
             raise CompositeError(
                 f"alpha={self.alpha}, beta={self.beta}: alpha - beta must be 1 and beta >= 0"
@@ -271,86 +281,19 @@ class AlphaBeta(Rule[LinearMap]):
         known = (split or t.signs.nonnegative(m.operand)) and self.bias in {"positive", "none"}
         sign = (1 if positive else -1) if known else 0
         if self.joint or len(pairs) < 2:
-            return share(t, m, r, pairs, self.stabilizer, bias=bias, sign=sign)
+            z = None if positive else self._difference(t, m)
+            return share(t, m, r, pairs, self.stabilizer, bias=bias, z=z, sign=sign)
         t.absorb("rule", lambda: t.op("Neg", r))
         return t.total(
             [share(t, m, r, [pair], self.stabilizer, bias=bias, sign=sign) for pair in pairs]
         )
 
-
-@dataclass(frozen=True, kw_only=True)
-class Gamma(Rule[LinearMap]):
-    """Favours contributions of the sign of the output by 1 + gamma.
-
-    With U = W + gamma W+, V = W + gamma W-, and z the output without bias where it is left out:
-    R_in = x+ U^T p + x- V^T p + x+ V^T n + x- U^T n, p = r [z > 0] / (U x+ + V x- + u),
-    n = r [z < 0] / (V x+ + U x- + v). With `negative_input=ignore`: x U^T (r / (U x + u)).
-    Conserves but for bias and stabiliser; where z is 0 relevance is dead.
-    Source: Montavon et al. 2019; generalised by Andeol et al. 2021.
-
-    Attributes:
-        gamma: Not negative.
-        stabilizer: Size and form of epsilon.
-        bias: `positive`: b + gamma b+ (b-); `raw`: b; `none`.
-        negative_input: `split` or `ignore`.
-    """
-
-    fits: ClassVar[tuple[type[Kind], ...]] = (LinearMap,)
-    gamma: float = 0.25
-    stabilizer: Stabilizer = field(default_factory=Stabilizer)
-    bias: str = "positive"
-    negative_input: str = "split"
-
-    def __post_init__(self) -> None:
-        choice("bias", self.bias, BIASES)
-        choice("negative_input", self.negative_input, NEGATIVE_INPUTS)
-        if not self.gamma >= 0:
-            raise CompositeError(f"gamma={self.gamma} must not be negative")
-
-    def propagate(self, t: Tape, m: LinearMap, r: Relevance) -> Relevance:
-        """See the class."""
-        y = some(r)
-        if self.negative_input == "ignore":
-            pairs = [self._favour(t, m, t.at(m.operand), positive=True)]
-            bias = self._bias(t, m, positive=True)
-            return (share(t, m, y, pairs, self.stabilizer, bias=bias),)
-        z = self._sign_source(t, m)
-        t.absorb("dead", lambda: t.op("Where", t.op("Equal", z, 0.0), y, 0.0))
-        parts = [
-            self._part(t, m, t.op("Where", t.op("Greater", z, 0.0), y, 0.0), positive=True),
-            self._part(t, m, t.op("Where", t.op("Less", z, 0.0), y, 0.0), positive=False),
-        ]
-        return (t.total(parts),)
-
-    def _sign_source(self, t: Tape, m: LinearMap) -> Value:
-        """Z decides which side an output is on; a bias that is left out has no say."""
-        if self.bias == "none" and m.bias is not None:
-            return m.forward(t, t.at(m.operand), weight_of(t, m))
-        return t.at(m.output)
-
-    def _part(self, t: Tape, m: LinearMap, r: Value, *, positive: bool) -> Value:
-        x = t.at(m.operand)
-        low = negative_part(t, x)
-        pairs = [self._favour(t, m, positive_part(t, x), positive=positive)]
-        if low is not None:
-            pairs.append(self._favour(t, m, low, positive=not positive))
-        bias = self._bias(t, m, positive=positive)
-        return share(t, m, r, pairs, self.stabilizer, bias=bias)
-
-    def _favour(self, t: Tape, m: LinearMap, x: Value, *, positive: bool) -> Pair:
-        """X and W + gamma W+ (W-); without a weight tensor, all of W being W+, x is scaled."""
-        w = weight_of(t, m)
-        if w is None:
-            require_positive(m)
-            return (t.op("Mul", x, 1 + self.gamma) if positive else x), None
-        part = t.op("Max" if positive else "Min", w, 0.0)
-        return x, t.op("Add", w, t.op("Mul", part, self.gamma))
-
-    def _bias(self, t: Tape, m: LinearMap, *, positive: bool) -> Maybe:
-        bias = bias_of(t, m)
-        if bias is None or self.bias in {"raw", "both"}:
-            return bias
-        if self.bias == "none":
+    def _difference(self, t: Tape, m: LinearMap) -> Maybe:
+        """min(z - z+, 0), where that is asked for and is z-."""
+        whole = m.bias is None or self.bias == "positive"
+        plain = whole and m.weight is not None and t.signs.nonnegative(m.operand)
+        if self.negative == "products" or not plain:
             return None
-        part = t.op("Max" if positive else "Min", bias, 0.0)
-        return t.op("Add", bias, t.op("Mul", part, self.gamma))
+        bias = signed_bias(t, bias_of(t, m), self.bias, positive=True)
+        above = contributions(t, m, signed_pairs(t, m, positive=True), bias)
+        return t.op("Min", t.op("Sub", t.at(m.output), above), 0.0)

@@ -21,7 +21,7 @@ from onnxlrp.ops.kinds import (
     Unsupported,
     some,
 )
-from onnxlrp.rules.base import HUGE, Rule, Stabilizer, choice, quotient
+from onnxlrp.rules.base import HUGE, Rule, Stabilizer, choice, denominator, quotient
 from onnxlrp.rules.linear import like_operand, share, weight_of
 
 __all__ = [
@@ -136,7 +136,8 @@ class Frozen(Rule[Norm]):
     def propagate(self, t: Tape, m: Norm, r: Relevance) -> Relevance:
         """See the class."""
         offset = None if m.offset is None else m.offset(t)
-        s = quotient(t, some(r), t.at(m.output), self.stabilizer, offset)
+        z, sign = denominator(t, some(r), m.output, self.stabilizer)
+        s = quotient(t, some(r), z, self.stabilizer, offset, sign)
         return (t.op("Mul", t.at(m.operands[0]), m.frozen(t, s)),)
 
 

@@ -7,7 +7,7 @@ from onnxlrp.graph.graph import Graph, Value
 from onnxlrp.graph.skips import skip_of
 from onnxlrp.graph.tape import Tape
 from onnxlrp.ops.kinds import Kind, Relevance, Sum, some
-from onnxlrp.rules.base import Rule, Stabilizer, quotient
+from onnxlrp.rules.base import Rule, Stabilizer, denominator, quotient
 
 __all__ = ["Branch", "Coef", "Proportional", "Ratio", "Skip", "Symmetric"]
 
@@ -29,8 +29,9 @@ class Proportional(Rule[Sum]):
     def propagate(self, t: Tape, m: Sum, r: Relevance) -> Relevance:
         """See the class."""
         offset = None if m.offset is None else m.offset(t)
-        sign = int(t.signs.nonnegative(m.output))
-        s = quotient(t, some(r), t.at(m.output), self.stabilizer, offset, sign)
+        y = some(r)
+        z, sign = denominator(t, y, m.output, self.stabilizer)
+        s = quotient(t, y, z, self.stabilizer, offset, sign)
         return tuple(t.op("Mul", term, s) for term in m.terms(t))
 
 

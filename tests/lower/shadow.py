@@ -74,7 +74,7 @@ def copy_of(model: ModelProto) -> ModelProto:
     assert planned.shadow
     known = Value("lrp/copy", TensorProto.FLOAT, planned.output.value.shape, variable=True)
     shown = planned.tape.named(planned.output.value, known)
-    optimize(planned.graph, [shown])
+    optimize(planned.tape, [shown])
     return to_model(planned.graph, [], [shown], {})
 
 

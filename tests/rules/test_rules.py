@@ -45,6 +45,10 @@ RULES = {
     "z+": (oracle.alpha_beta, {"rule": "AlphaBeta"}),
     "z+ clip": (oracle.alpha_beta, {"rule": "AlphaBeta", "epsilon": 0.3, "stabilizer": "clip"}),
     "alpha2 beta1": (oracle.alpha_beta, {"rule": "AlphaBeta", "alpha": 2, "beta": 1}),
+    "alpha2 beta1 difference": (
+        oracle.alpha_beta,
+        {"rule": "AlphaBeta", "alpha": 2, "beta": 1, "negative": "difference"},
+    ),
     "alpha2 beta1 large": (
         oracle.alpha_beta,
         {"rule": "AlphaBeta", "alpha": 2, "beta": 1, "epsilon": 0.05},
@@ -116,7 +120,8 @@ TABLE = [
 
 def options_of(row: dict[str, object]) -> dict[str, object]:
     """The row's parameters as the oracle calls them."""
-    rest = {key: value for key, value in row.items() if key not in {"rule", "stabilizer", "follow"}}
+    form = {"rule", "stabilizer", "follow", "negative"}
+    rest = {key: value for key, value in row.items() if key not in form}
     if row.get("follow") or row.get("stabilizer") == "even":
         rest.pop("bias", None)
     if "negative_input" in rest and row["rule"] == "Gamma":

@@ -1,0 +1,61 @@
+"""Moves constant summands, epsilon among them, into the bias of an emitted convolution."""
+
+from onnxlrp.graph.graph import Node, Value
+from onnxlrp.optimize.sweep import Sweep
+
+__all__ = ["absorb"]
+
+POINTWISE = frozenset({"Add", "Max", "Min", "Mul", "Neg", "Sub"})
+
+
+def absorb(s: Sweep, node: Node) -> Value | None:
+    """Conv(x, w, b) + k  =>  Conv(x, w, b + k), k one number per channel.
+
+    Relu(Conv(x, w, b)) + e  =>  Clip(Conv(x, w, b + e), e): one fused node in ONNX Runtime.
+    """
+    if node.op != "Add" or node.inputs[0] is None or node.inputs[1] is None:
+        return None
+    for value, constant in (node.inputs, node.inputs[::-1]):
+        if value is None or constant is None or constant.variable:
+            continue
+        if s.own(value, "Conv") is not None:
+            return _moved(s, value, constant)
+        relu = s.own(value, "Relu")
+        inner = None if relu is None else relu.inputs[0]
+        if inner is not None and constant.shape == () and s.own(inner, "Conv") is not None:
+            moved = _moved(s, inner, constant)
+            return None if moved is None else s.t.op("Clip", moved, constant)
+    return None
+
+
+def _moved(s: Sweep, value: Value, constant: Value) -> Value | None:
+    """The convolution with a constant added to its bias."""
+    conv = s.producer(value, "Conv")
+    assert conv is not None
+    if not _per_channel(s, constant):
+        return None
+    bias = conv.inputs[2] if len(conv.inputs) > 2 else None
+    x, w = conv.inputs[:2]
+    assert w is not None
+    one = constant.shape == ()
+    if bias is None and one:
+        total = s.t.op("Expand", constant, s.t.op("Shape", w, end=1))
+    else:
+        flat = constant if one else s.t.op("Reshape", constant, [-1])
+        total = flat if bias is None else s.t.op("Add", bias, flat)
+    return s.t.op("Conv", x, w, total, **conv.attributes)
+
+
+def _per_channel(s: Sweep, value: Value) -> bool:
+    """Whether a constant is a number, or `[C, 1, ...]` made of a vector."""
+    if value.shape == ():
+        return True
+    node = s.t.graph.producer(value)
+    if node is None or node.deployed:
+        return False
+    if node.op in POINTWISE:
+        return all(_per_channel(s, source) for source in node.sources)
+    if node.op != "Reshape" or node.inputs[1] is None or node.inputs[1].constant is None:
+        return False
+    first, *rest = node.inputs[1].constant.tolist()
+    return first == -1 and bool(rest) and set(rest) == {1}
