@@ -10,6 +10,8 @@ from onnxlrp.graph.tape import Tape
 from onnxlrp.optimize.bias import absorb
 from onnxlrp.optimize.dead import remove_dead
 from onnxlrp.optimize.factor import cancel, collect, halve
+from onnxlrp.optimize.fold import fold
+from onnxlrp.optimize.moves import merge
 from onnxlrp.optimize.recompute import recompute
 from onnxlrp.optimize.scale import sink
 from onnxlrp.optimize.signs import unbranch
@@ -25,14 +27,16 @@ SUPPORT = "support"
 """Not a pass: rules leave out what relevance that is zero behind a ReLU does not need."""
 
 PASSES: tuple[Pass, ...] = (
+    Pass("moves", "merges Transpose and Reshape that follow one another", merge),
     Pass("collect", "takes the common factor out of sums: x a + x b = x (a + b)", collect),
     Pass("halve", "writes the part of z c where z > 0 without Where", halve),
     Pass("cancel", "cancels R = z c against s = R / z, so that no sign is tested", cancel),
     Pass("scale", "moves constant factors of relevance into derived weights", sink),
     Pass("bias", "adds epsilon and biases inside of convolutions", absorb),
     Pass("unbranch", "writes signed stabilisers without Where", unbranch),
+    Pass("fold", "computes numbers and constant shapes", fold),
 )
-"""In this order: `cancel` reads products that `collect` makes; `unbranch` hides what it matches."""
+"""In this order: `cancel` reads products that `collect` makes; `unbranch` and `fold` hide what it matches."""
 
 
 @dataclass(frozen=True, kw_only=True)
