@@ -5,7 +5,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper, shape_inference
+from onnx import (
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    helper,
+    numpy_helper,
+    shape_inference,
+)
 
 from onnxlrp.graph.graph import Value
 from onnxlrp.graph.load import build
@@ -53,12 +61,14 @@ class Cost:
     Attributes:
         forward: Multiply-adds of the convolutions and matrix products of the model.
         relevance: Multiply-adds of those that carry relevance.
+        weights: Bytes of the weights of the model.
         derived: Derived weights, the largest first.
         uncounted: Names of nodes that multiply, but for which no count is known.
     """
 
     forward: int
     relevance: int
+    weights: int
     derived: tuple[Derived, ...]
     uncounted: tuple[str, ...]
 
@@ -90,6 +100,7 @@ def count(model: ModelProto) -> Cost:
     return Cost(
         forward=sum(n or 0 for name, n in counts if not name.startswith(SCOPE)),
         relevance=sum(n or 0 for name, n in counts if name.startswith(SCOPE)),
+        weights=sum(map(_bytes, model.graph.initializer)),
         derived=_derived(model, nodes, constants, values),
         uncounted=tuple(name for name, n in counts if n is None),
     )
@@ -198,6 +209,10 @@ def _describe(value: Value) -> Derived:
         return Derived(value.name, None, None)
     itemsize = helper.tensor_dtype_to_np_dtype(value.dtype).itemsize
     return Derived(value.name, _shape(value), value.size * itemsize)
+
+
+def _bytes(tensor: TensorProto) -> int:
+    return int(math.prod(tensor.dims) * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
 
 
 def _values(model: ModelProto) -> Mapping[str, Value]:

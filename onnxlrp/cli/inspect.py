@@ -100,7 +100,12 @@ def _summary(report: "Report", cost: "Cost | None", unknown: str | None) -> Iter
         more = ", ..." if len(cost.uncounted) > 5 else ""
         yield f"not counted, shapes unknown: {len(cost.uncounted)} nodes ({names}{more})"
     size, number = cost.derived_size / _MIB, len(cost.derived)
-    yield f"derived weights {size:.2f} MiB in {number} values, computed once at load"
+    unknown_sizes = sum(value.size is None for value in cost.derived)
+    but = f", the size of {unknown_sizes} not known" if unknown_sizes else ""
+    yield (
+        f"derived weights {size:.2f} MiB in {number} values{but}, computed once at load; the "
+        f"weights of the model {cost.weights / _MIB:.2f} MiB"
+    )
 
 
 def _passes(cost: "Cost") -> str:

@@ -1,7 +1,7 @@
 """Emits the nodes of the explanation part; the only place where new nodes come from."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -88,6 +88,14 @@ class Tape:
         if key not in self._known:
             self._known[key] = self._emit(op, values, outputs, attributes)
         return self._known[key]
+
+    def avoid(self, names: Iterable[str]) -> None:
+        """Take care that no new node has one of the names that an earlier tape gave."""
+        for name in names:
+            scope, _, last = name.removeprefix(SCOPE).rpartition("/")
+            op, _, number = last.rpartition("_")
+            if number.isdigit():
+                self._counts[scope, op] = max(self._counts[scope, op], int(number) + 1)
 
     def place(self, node: Node) -> tuple[Value | None, ...]:
         """Add a node as it is, or return the outputs of an equal one."""

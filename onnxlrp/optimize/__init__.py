@@ -16,6 +16,7 @@ from onnxlrp.optimize.recompute import recompute
 from onnxlrp.optimize.scale import sink
 from onnxlrp.optimize.signs import unbranch
 from onnxlrp.optimize.sweep import Pass, run
+from onnxlrp.optimize.tiles import sink as sink_tiles
 
 __all__ = ["ALL", "PASSES", "SUPPORT", "WEIGHTS", "Effort", "Pass", "optimize"]
 
@@ -34,9 +35,10 @@ PASSES: tuple[Pass, ...] = (
     Pass("scale", "moves constant factors of relevance into derived weights", sink),
     Pass("bias", "adds epsilon and biases inside of convolutions", absorb),
     Pass("unbranch", "writes signed stabilisers without Where", unbranch),
+    Pass("targets", "computes once per sample what several targets share", sink_tiles),
     Pass("fold", "computes numbers and constant shapes", fold),
 )
-"""In this order: `cancel` reads products that `collect` makes; `unbranch` and `fold` hide what it matches."""
+"""In this order: `cancel` reads products of `collect`; `unbranch` and `fold` hide what it matches."""
 
 
 @dataclass(frozen=True, kw_only=True)

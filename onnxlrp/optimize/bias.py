@@ -5,8 +5,6 @@ from onnxlrp.optimize.sweep import Sweep
 
 __all__ = ["absorb"]
 
-POINTWISE = frozenset({"Add", "Max", "Min", "Mul", "Neg", "Sub"})
-
 
 def absorb(s: Sweep, node: Node) -> Value | None:
     """Conv(x, w, b) + k  =>  Conv(x, w, b + k), k one number per channel.
@@ -32,7 +30,7 @@ def _moved(s: Sweep, value: Value, constant: Value) -> Value | None:
     """The convolution with a constant added to its bias."""
     conv = s.producer(value, "Conv")
     assert conv is not None
-    if not _per_channel(s, constant):
+    if not s.per_channel(constant):
         return None
     bias = conv.inputs[2] if len(conv.inputs) > 2 else None
     x, w = conv.inputs[:2]
@@ -44,18 +42,3 @@ def _moved(s: Sweep, value: Value, constant: Value) -> Value | None:
         flat = constant if one else s.t.op("Reshape", constant, [-1])
         total = flat if bias is None else s.t.op("Add", bias, flat)
     return s.t.op("Conv", x, w, total, **conv.attributes)
-
-
-def _per_channel(s: Sweep, value: Value) -> bool:
-    """Whether a constant is a number, or `[C, 1, ...]` made of a vector."""
-    if value.shape == ():
-        return True
-    node = s.t.graph.producer(value)
-    if node is None or node.deployed:
-        return False
-    if node.op in POINTWISE:
-        return all(_per_channel(s, source) for source in node.sources)
-    if node.op != "Reshape" or node.inputs[1] is None or node.inputs[1].constant is None:
-        return False
-    first, *rest = node.inputs[1].constant.tolist()
-    return first == -1 and bool(rest) and set(rest) == {1}

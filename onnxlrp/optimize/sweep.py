@@ -13,8 +13,7 @@ from onnxlrp.metadata import SCOPE
 __all__ = ["Pass", "Sweep", "run"]
 
 
-MARK = "pass."
-"""Leads the name of the pass in the names of the nodes that it makes."""
+POINTWISE = frozenset({"Add", "Max", "Min", "Mul", "Neg", "Sub"})
 
 
 class Sweep:
@@ -37,6 +36,20 @@ class Sweep:
         """As `producer`, where the value was emitted and only the node at hand reads it."""
         node = self.producer(value, *ops)
         return None if node is None or node.deployed or self._readers[value] > 1 else node
+
+    def per_channel(self, value: Value) -> bool:
+        """Whether a constant is a number, or `[C, 1, ...]` made of a vector."""
+        if value.variable or value.shape == ():
+            return not value.variable
+        node = self.t.graph.producer(value)
+        if node is None or node.deployed:
+            return False
+        if node.op in POINTWISE:
+            return all(self.per_channel(source) for source in node.sources)
+        if node.op != "Reshape" or node.inputs[1] is None or node.inputs[1].constant is None:
+            return False
+        first, *rest = node.inputs[1].constant.tolist()
+        return first == -1 and bool(rest) and set(rest) == {1}
 
     def stands_for(self, new: Value, old: Value) -> None:
         """What read the old value reads the new one."""
@@ -66,7 +79,10 @@ def run(item: Pass, t: Tape, outputs: Iterable[Value]) -> int:
     readers = Counter(value for node in emitted for value in node.sources)
     for node in reversed(emitted):
         graph.remove(node)
-    sweep = Sweep(_fresh(t, item.name), readers)
+    fresh = Tape(graph, t.targets)
+    fresh.constants = t.constants
+    fresh.avoid(node.name for node in emitted)
+    sweep = Sweep(fresh, readers)
     placed: dict[Value, Value] = {}
     count = 0
     for old in emitted:
@@ -98,17 +114,6 @@ def _fixed(emitted: Iterable[Node], outputs: Iterable[Value]) -> set[Value]:
     return fixed
 
 
-def _fresh(t: Tape, name: str) -> Tape:
-    """A tape for the same graph whose names begin with that of the pass."""
-    fresh = Tape(t.graph, t.targets)
-    fresh.constants = t.constants
-    fresh.prefix = f"{MARK}{name}/"
-    return fresh
-
-
 def _scope(node: Node) -> str:
     """The part of a node's name that says on whose behalf it was emitted."""
-    inner = node.name.removeprefix(SCOPE)
-    if inner.startswith(MARK):
-        inner = inner.partition("/")[2]
-    return inner.rpartition("/")[0]
+    return node.name.removeprefix(SCOPE).rpartition("/")[0]

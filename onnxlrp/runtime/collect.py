@@ -29,7 +29,7 @@ class Collector:
             ModelError: The output changes its shape from run to run.
         """
         plan = self.plan
-        axis = None if plan.stacked else _axis(port, value.shape, plan, high - low)
+        axis = None if plan.stacked else batch_axis(port, value.shape, plan, high - low)
         if not plan.stacked and high - low == plan.count:
             self.arrays[port.name] = value
             return
@@ -52,7 +52,15 @@ class Collector:
         whole[(slice(None),) * axis + (slice(low, high),)] = value
 
 
-def _axis(port: Port, shape: tuple[int, ...], plan: Plan, length: int) -> int | None:
+def batch_axis(port: Port, shape: tuple[int, ...], plan: Plan, length: int) -> int | None:
+    """Return the axis of the samples in an output of a run of `length` samples; None: it has none.
+
+    Args:
+        port: The output.
+        shape: Its shape.
+        plan: How the call is cut into runs.
+        length: Samples of the run.
+    """
     for axis, dim in enumerate(port.shape):
         if isinstance(dim, str) and dim in plan.symbols:
             return axis

@@ -10,20 +10,15 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from types import ModuleType
-from typing import Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol
 
 import numpy as np
 
 from onnxlrp.errors import InputError, ModelError, RuntimeMissing
 from onnxlrp.runtime.result import Array
+from onnxlrp.runtime.settings import CPU, CUDA, Provider, Settings, with_options
 
-Provider: TypeAlias = str | tuple[str, Mapping[str, object]]
-
-CPU: Final = "CPUExecutionProvider"
-CUDA: Final = "CUDAExecutionProvider"
-
-# TensorFloat-32 rounds products to 10 bits: relevance would miss its sum by about 1e-3.
-_CUDA_OPTIONS: Final[Mapping[str, object]] = {"use_tf32": "0"}
+__all__ = ["CPU", "CUDA", "Provider", "Session", "open_session"]
 
 # y = Conv(x, x) with x [1, 1, 1, 1]: without cuDNN it opens on CUDA but does not run.
 _PROBE: Final = base64.b64decode(
@@ -67,7 +62,9 @@ class Assignment(Protocol):
 class Session(Protocol):
     """The part of `onnxruntime.InferenceSession` that we use."""
 
-    def run(self, names: Sequence[str] | None, feeds: Mapping[str, Array]) -> list[Array]:
+    def run(
+        self, names: Sequence[str] | None, feeds: Mapping[str, Array], options: object = None
+    ) -> list[Array]:
         """Run the model once."""
 
     def get_inputs(self) -> list[Argument]:
@@ -122,24 +119,55 @@ def failures() -> tuple[type[Exception], ...]:
     return (*own, RuntimeError, ValueError, OSError)
 
 
-def open_session(source: str | bytes, providers: Sequence[Provider] | None = None) -> Session:
+def open_session(
+    source: str | bytes,
+    providers: Sequence[Provider] | None = None,
+    settings: Settings | None = None,
+    weights: Mapping[str, object] | None = None,
+) -> Session:
     """Open a session on the given providers, or on CUDA where it works, else on the CPU.
 
+    Args:
+        source: Path or bytes of the model.
+        providers: Providers as ONNX Runtime takes them.
+        settings: How the session runs.
+        weights: Weights that several sessions read, OrtValues by name; kept alive by the caller. A
+            packed copy in each session would make them needless: none is made.
+
     Raises:
+        InputError: The settings need another provider.
         ModelError: ONNX Runtime refuses the model or the providers.
     """
-    runtime = import_runtime()
+    runtime, settings = import_runtime(), settings or Settings()
     if providers is None:
-        providers = [(CUDA, _CUDA_OPTIONS), CPU] if cuda_works() else [CPU]
+        providers = [CUDA, CPU] if cuda_works() else [CPU]
+    options = _options(runtime)
+    options.enable_mem_pattern = settings.pattern
+    options.intra_op_num_threads = settings.threads or 0
+    if weights is not None or not settings.pack:
+        options.add_session_config_entry("session.disable_prepacking", "1")
+    for name, value in (weights or {}).items():
+        options.add_initializer(name, value)
     where = f"'{source}'" if isinstance(source, str) else "the model"
     try:
         session: Session = runtime.InferenceSession(
-            source, _options(runtime), providers=list(providers)
+            source,
+            options,
+            providers=with_options(providers, settings),
+            enable_fallback=int(not settings.cuda_graph),
         )
     except failures() as error:
         raise ModelError(f"ONNX Runtime cannot load {where}: {one_line(error)}") from error
+    if settings.trim:
+        _trim()
     _log.info("providers: %s", ", ".join(session.get_providers()))
     return session
+
+
+def _trim() -> None:
+    """Give freed memory back to the system, where the C library can."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def check_providers(asked: Sequence[str], used: Sequence[str] | None = None) -> None:
@@ -182,7 +210,7 @@ def one_line(error: BaseException) -> str:
     return text or type(error).__name__
 
 
-def _options(runtime: ModuleType) -> object:
+def _options(runtime: ModuleType) -> Any:
     options = runtime.SessionOptions()
     options.log_severity_level = 4
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")

@@ -1,11 +1,16 @@
 """What one call of an `Explainer` returns."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 
+from onnxlrp.metadata import HEATMAP, IMAGE, LEDGER, RELEVANCE
+
 Array: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.generic]]
+
+_FIELDS: Final = {RELEVANCE: "relevance", HEATMAP: "heatmap", IMAGE: "image"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,3 +33,23 @@ class Result:
     image: dict[str, Array] = field(default_factory=dict)
     target: Array | None = None
     ledger: Array | None = None
+
+
+def is_explanation(name: str) -> bool:
+    """Tell whether an output belongs to the explanation, not to the source model."""
+    return name == LEDGER or name.startswith(tuple(_FIELDS))
+
+
+def make_result(found: Mapping[str, Array], target: Array | None) -> Result:
+    """Sort outputs by what they are.
+
+    Args:
+        found: The outputs of the graph by name.
+        target: The explained indices.
+    """
+    sorted_: dict[str, dict[str, Array]] = {name: {} for name in ("outputs", *_FIELDS.values())}
+    for name, array in found.items():
+        prefix = next((prefix for prefix in _FIELDS if name.startswith(prefix)), "")
+        if name != LEDGER:
+            sorted_[_FIELDS.get(prefix, "outputs")][name.removeprefix(prefix)] = array
+    return Result(**sorted_, target=target, ledger=found.get(LEDGER))

@@ -74,8 +74,11 @@ def in_range(
     Raises:
         InputError: An index lies outside.
     """
+    axes = index_axes(output)
+    if not any(isinstance(shape[axis], int) for axis in axes):
+        return indices
     result = indices.copy()
-    for position, axis in enumerate(index_axes(output)):
+    for position, axis in enumerate(axes):
         size = shape[axis]
         if not isinstance(size, int):
             continue
@@ -144,10 +147,10 @@ def index_axes(output: Port) -> tuple[int, ...]:
 
 def _best(rows: Array, sizes: Sequence[int], *, exact: bool) -> npt.NDArray[np.int64] | None:
     scores = rows.astype(np.float64)
-    tied = (scores == scores.max(axis=1, keepdims=True)).sum(axis=1) > 1
-    if tied.any() and not exact:
+    if not exact and ((scores == scores.max(axis=1, keepdims=True)).sum(axis=1) > 1).any():
         return None  # a saturated softmax hides which logit was largest
-    return np.stack(np.unravel_index(scores.argmax(axis=1), sizes), axis=-1).astype(np.int64)
+    best = scores.argmax(axis=1)
+    return best[:, None] if len(sizes) == 1 else np.stack(np.unravel_index(best, sizes), axis=-1)
 
 
 def _fixed(

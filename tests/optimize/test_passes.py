@@ -240,6 +240,32 @@ def test_several_targets():
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 * abs(wanted).max())
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_targets_share_what_does_not_depend_on_them(method):
+    """Three targets: the positive products are made once per sample, on no copies of x."""
+    x = np.random.default_rng(5).standard_normal((2, 3, 20, 20), dtype=np.float32)
+    feeds = {"image": x, "target": np.array([[0, 1, 2], [4, 3, 2]])}
+    found, wanted = (
+        onnxlrp.compile(small_cnn(), composite=method, target="input:3", without=without).model
+        for without in ((), EVERYTHING)
+    )
+    made = {name: node.op_type for node in found.graph.node for name in node.output}
+    before = {name: node.op_type for node in wanted.graph.node for name in node.output}
+    assert copied(found, made) <= copied(wanted, before)
+    if method.startswith("epsilon-gamma"):
+        assert copied(found, made) == 0 < copied(wanted, before)
+    r = run(wanted, feeds)["relevance/image"]
+    assert r.shape == (2, 3, 3, 20, 20)
+    new = run(found, feeds)["relevance/image"]
+    np.testing.assert_allclose(new, r, rtol=0, atol=1e-5 * abs(r).max())
+
+
+def copied(model, producers: dict[str, str]) -> int:
+    """Number of convolutions of copies."""
+    nodes = (node for node in model.graph.node if node.op_type == "Conv")
+    return sum(producers.get(node.input[0]) in {"Tile", "Max", "Min"} for node in nodes)
+
+
 def ops(model, *, emitted_only: bool = True) -> list[str]:
     nodes = model.graph.node
     return [n.op_type for n in nodes if not emitted_only or n.name.startswith("lrp/")]
