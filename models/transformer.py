@@ -21,7 +21,7 @@ Form = Literal["op", "primitives"]
 LOWEST = float(np.finfo(np.float32).min)
 NORM_EPSILON = 1e-5
 LONGEST = 16
-"""Rows of the tables of positions."""
+"""Rows of the tables of positions, unless a size says more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,7 @@ class Size:
         classes: Outputs of `vit` and `bert`.
         picture: Side of the image of `vit`.
         patch: Side of its patches.
+        longest: Rows of the tables of positions of `bert` and `llama`.
     """
 
     width: int = 16
@@ -47,9 +48,15 @@ class Size:
     classes: int = 5
     picture: int = 12
     patch: int = 4
+    longest: int = LONGEST
 
 
 TINY = Size()
+VIT_B16 = Size(width=768, heads=12, hidden=3072, depth=12, classes=1000, picture=224, patch=16)
+BERT_BASE = Size(
+    width=768, heads=12, hidden=3072, depth=12, vocabulary=30522, classes=2, longest=512
+)
+"""The published shapes, 86 M and 110 M parameters."""
 
 
 class _Net:
@@ -271,7 +278,7 @@ def bert(
     w = _Net(size, norm, seed)
     x, length = w.tokens(embedded)
     x = w.node("Add", x, w.drawn("types", 1, 1, size.width, deviation=0.3), name="typed")
-    table = w.drawn("positions", LONGEST, size.width, deviation=0.3)
+    table = w.drawn("positions", size.longest, size.width, deviation=0.3)
     x = w.node("Add", x, w.rows(table, length, "positions"), name="embedded")
     x = w.layer_norm(x, "embedded.norm")
     wide = w.node(
@@ -311,7 +318,7 @@ def llama(
         w.rows(w.put(f"rotary.{key}", function(angles)), length, f"rotary.{key}")
         for key, function in (("cos", np.cos), ("sin", np.sin))
     )
-    table = np.triu(np.full((LONGEST, LONGEST), masked, np.float32), 1)
+    table = np.triu(np.full((size.longest, size.longest), masked, np.float32), 1)
     mask = w.rows(w.put("causal", table), length, "causal", (0, 1))
     for k in range(size.depth):
         y = w.rms_norm(x, f"block{k}.norm1")
@@ -326,10 +333,10 @@ def llama(
 
 
 def _angles(size: Size) -> NDArray[np.float32]:
-    """The rotary angles `[LONGEST, channels of a head]`."""
+    """The rotary angles `[longest, channels of a head]`."""
     depth = size.width // size.heads
     speeds = 10000.0 ** (-np.arange(0, depth, 2) / depth)
-    turned = np.outer(np.arange(LONGEST), speeds)
+    turned = np.outer(np.arange(size.longest), speeds)
     return np.concatenate([turned, turned], axis=1).astype(np.float32)
 
 

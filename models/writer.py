@@ -80,25 +80,19 @@ class Writer:
         *,
         gain: float = 1.0,
         stride: int = 1,
+        group: int = 1,
     ) -> str:
         """Convolve, then normalise as `bn` says; `gain` scales the result."""
-        y = self.conv(
-            x, name, channels, kernel, stride=stride, bias=self.bias and self.bn == "none"
-        )
+        bias = self.bias and self.bn == "none"
+        y = self.conv(x, name, channels, kernel, stride=stride, group=group, bias=bias)
         weight = f"{name}.weight"
         if self.bn == "none":
             self._scale(weight, gain)
             return y
-        scale, shift, mean, var = self._batch_norm(f"{name}.bn", channels, gain)
+        parameters = self._batch_norm(f"{name}.bn", channels, gain)
         if self.bn == "keep":
-            return self._add_node(
-                "BatchNormalization",
-                f"{name}.bn",
-                [y, scale, shift, mean, var],
-                self.shapes[y],
-                epsilon=BN_EPSILON,
-            )
-        self._fold(weight, [scale, shift, mean, var])
+            return self._normalise(y, f"{name}.bn", parameters)
+        self._fold(weight, parameters)
         if self.bias:
             self.nodes[-1].input.append(f"{name}.bias")
         return y
@@ -128,6 +122,22 @@ class Writer:
         if self.bias:
             parameters.append(self._normal(f"{name}.bias", (features,), 0.1))
         return self._add_node("Gemm", name, [x, *parameters], (features,), transB=1)
+
+    def batch_norm(self, x: str, name: str) -> str:
+        """Normalise by itself: behind no convolution that it could be folded into."""
+        return self._normalise(x, name, self._batch_norm(name, self.shapes[x][0], 1.0))
+
+    def concat(self, name: str, parts: Sequence[str]) -> str:
+        """Stack values by their channels."""
+        channels = sum(self.shapes[part][0] for part in parts)
+        shape = (channels, *self.shapes[parts[0]][1:])
+        return self._add_node("Concat", name, parts, shape, axis=1)
+
+    def relu6(self, x: str) -> str:
+        """Clip to [0, 6]."""
+        for name, bound in (("zero", 0.0), ("six", 6.0)):
+            self.parameters[name] = np.array(bound, np.float32)
+        return self._add_node("Clip", f"{x}.relu6", [x, "zero", "six"], self.shapes[x])
 
     def relu(self, x: str) -> str:
         """Rectify."""
@@ -220,6 +230,12 @@ class Writer:
             ("var", lambda: rng.uniform(0.5, 1.5, channels)),
         ]
         return [self._parameter(f"{name}.{key}", draw()) for key, draw in draws]
+
+    def _normalise(self, x: str, name: str, parameters: Sequence[str]) -> str:
+        inputs = [x, *parameters]
+        return self._add_node(
+            "BatchNormalization", name, inputs, self.shapes[x], epsilon=BN_EPSILON
+        )
 
     def _fold(self, weight: str, names: Sequence[str]) -> None:
         w = self.parameters[weight].astype(np.float64)

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-from onnxlrp.cli import audit, composites, evaluate, explain, inspect, paths
+from onnxlrp.cli import audit, bench, composites, evaluate, explain, inspect, paths
 from onnxlrp.cli import compile as compile_command
 from onnxlrp.errors import Error
 
-_COMMANDS: Final = (compile_command, explain, inspect, composites, evaluate, paths, audit)
+_COMMANDS: Final = (compile_command, explain, inspect, composites, evaluate, paths, audit, bench)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,16 +1,13 @@
 """Convolutions."""
 
-import numpy as np
-
 from onnxlrp.errors import UnsupportedOp
 from onnxlrp.graph.graph import Value
 from onnxlrp.graph.tape import Tape
 from onnxlrp.graph.view import Site
 from onnxlrp.ops.kinds import LinearMap, Maybe, Thunk
 from onnxlrp.ops.registry import op
-from onnxlrp.ops.windows import Window, crop, window_of
-
-LAST = np.iinfo(np.int64).min + 1
+from onnxlrp.ops.strided import Layer, adjoint
+from onnxlrp.ops.windows import Window, crop, stated, window_of
 
 
 @op("Conv")
@@ -18,24 +15,18 @@ def conv(site: Site) -> LinearMap:
     """Convolution with a weight that does not depend on the input.
 
     Forward: y = W x + b.
-    Adjoint: W^T r, as a convolution with the flipped kernel where the stride is 1, else as
-    `ConvTranspose` without pads that is cut to the size of x.
+    Adjoint: W^T r, as convolutions or as `ConvTranspose`, by cost (`ops/strided.py`).
     """
     x, w = _operands(site)
     window = window_of(site, kernel_of(site, w))
-    group = site.integer("group", 1)
+    layer = Layer(x, w, window, site.integer("group", 1))
 
     def forward(t: Tape, x: Value, w: Maybe) -> Value:
-        return t.op("Conv", x, w, **site.attributes)
+        return t.op("Conv", x, w, **stated(site.attributes))
 
-    def adjoint(t: Tape, r: Value, w: Maybe) -> Value:
+    def backward(t: Tape, r: Value, w: Maybe) -> Value:
         assert w is not None
-        shaped = site.required(1)
-        if _flips(window, shaped):
-            return _flipped(t, r, w, shaped, window, group)
-        if _is_square(shaped):
-            r, w = t.op("Neg", r), t.op("Neg", w)
-        return _transposed(t, r, w, window, group, x)
+        return adjoint(t, layer, r, w)
 
     return LinearMap(
         operands=(x,),
@@ -44,7 +35,7 @@ def conv(site: Site) -> LinearMap:
         weight=lambda t: w,
         bias=channel_bias(site, window.rank),
         forward=forward,
-        adjoint=adjoint,
+        adjoint=backward,
     )
 
 
@@ -60,9 +51,9 @@ def conv_transpose(site: Site) -> LinearMap:
     group = site.integer("group", 1)
 
     def forward(t: Tape, x: Value, w: Maybe) -> Value:
-        return t.op("ConvTranspose", x, w, **site.attributes)
+        return t.op("ConvTranspose", x, w, **stated(site.attributes))
 
-    def adjoint(t: Tape, r: Value, w: Maybe) -> Value:
+    def backward(t: Tape, r: Value, w: Maybe) -> Value:
         pads = list(window.pads or ())
         full = t.op("Conv", r, w, group=group, pads=pads, **window.attributes)
         extra = site.integers("output_padding", [0] * window.rank)
@@ -77,7 +68,7 @@ def conv_transpose(site: Site) -> LinearMap:
         weight=lambda t: w,
         bias=channel_bias(site, window.rank),
         forward=forward,
-        adjoint=adjoint,
+        adjoint=backward,
     )
 
 
@@ -108,58 +99,6 @@ def kernel_of(site: Site, w: Value) -> list[int]:
     if not dims or len(dims) + 2 != len(w.shape or ()):
         raise UnsupportedOp("the size of its kernel is not known")
     return dims
-
-
-def _flips(window: Window, w: Value) -> bool:
-    if window.pads is None or set(window.strides) != {1} or w.size is None:
-        return False
-    reach = window.reach * 2
-    return all(0 <= pad <= size for pad, size in zip(window.pads, reach, strict=True))
-
-
-def _flipped(t: Tape, r: Value, w: Value, shaped: Value, window: Window, group: int) -> Value:
-    kernel = list(window.kernel)
-    axes = list(range(2, 2 + window.rank))
-    if any(size > 1 for size in kernel):
-        ones = [-1] * window.rank
-        w = t.op("Slice", w, ones, [LAST] * window.rank, axes, ones)
-    outer, inner = (int(dim) for dim in (shaped.shape or ())[:2] if isinstance(dim, int))
-    if group > 1:
-        w = t.op("Reshape", w, [group, outer // group, inner, *kernel])
-        w = t.op("Transpose", w, perm=[0, 2, 1, *(axis + 1 for axis in axes)])
-        w = t.op("Reshape", w, [group * inner, outer // group, *kernel])
-    else:
-        w = t.op("Transpose", w, perm=[1, 0, *axes])
-    pads = zip(window.reach * 2, window.pads or (), strict=True)
-    return t.op(
-        "Conv",
-        r,
-        w,
-        group=group,
-        pads=[size - pad for size, pad in pads],
-        dilations=list(window.dilations),
-    )
-
-
-def _is_square(weight: Value) -> bool:
-    """Whether a weight has as many outputs as inputs: then its ConvTranspose reads -w.
-
-    OpenVINO 2026.4 takes one packed copy of such a constant for Conv and ConvTranspose, without
-    an error.
-    """
-    return weight.shape is not None and weight.shape[0] == weight.shape[1]
-
-
-def _transposed(t: Tape, r: Value, w: Value, window: Window, group: int, x: Value) -> Value:
-    full = t.op(
-        "ConvTranspose",
-        r,
-        w,
-        group=group,
-        output_padding=[stride - 1 for stride in window.strides],
-        **window.attributes,
-    )
-    return crop(t, full, window.begins(t, x), x, window.rank)
 
 
 def _transposed_window(site: Site, window: Window) -> Window:

@@ -9,7 +9,16 @@ from onnxlrp.graph.view import Site
 from onnxlrp.ops.kinds import LinearMap, Maybe, Norm, Relevance, Select
 from onnxlrp.ops.reduce import powers, spread, winner_over
 from onnxlrp.ops.registry import op
-from onnxlrp.ops.windows import Window, crop, flatten_channels, spatial, sum_adjoint, window_of
+from onnxlrp.ops.windows import (
+    Window,
+    crop,
+    flatten_channels,
+    spatial,
+    static_sizes,
+    sum_adjoint,
+    window_of,
+)
+from onnxlrp.ops.winners import compares, first_maximum, pays
 
 LOWEST = float(np.finfo(np.float32).min)
 
@@ -75,8 +84,7 @@ def _global_average(site: Site) -> LinearMap:
     x = site.required(0)
 
     def adjoint(t: Tape, r: Value, w: Maybe) -> Value:
-        count = t.op("Cast", t.op("ReduceProd", spatial(t, x), keepdims=0), to=1)
-        return spread(t, t.op("Div", r, count), x)
+        return spread(t, t.op("Div", r, _positions(t, x)), x)
 
     return LinearMap(
         operands=(x,),
@@ -85,6 +93,14 @@ def _global_average(site: Site) -> LinearMap:
         forward=lambda t, x, w: t.op("GlobalAveragePool", x),
         adjoint=adjoint,
     )
+
+
+def _positions(t: Tape, x: Value) -> Value:
+    """The number of positions, float32."""
+    sizes = static_sizes(x)
+    if sizes is not None:
+        return t.scalar(float(np.prod(sizes)))
+    return t.op("Cast", t.op("ReduceProd", spatial(t, x), keepdims=0), to=1)
 
 
 @op("GlobalMaxPool")
@@ -110,28 +126,45 @@ def max_pool(site: Site) -> Select:
     attributes = {k: v for k, v in site.attributes.items() if k != "storage_order"}
     average_attributes = {**attributes, "count_include_pad": 1}
 
+    compared = compares(window, x, site.output)
+
     def winner(t: Tape, r: Value) -> Relevance:
-        _, places = t.ops("MaxPool", t.at(x), outputs=2, **attributes)
-        shape = t.shape(x)
-        count = t.op("ReduceProd", shape, keepdims=1)
-        flat = t.op(
-            "ScatterElements",
-            t.op("Expand", 0.0, count),
-            t.op("Reshape", places, [-1]),
-            t.op("Reshape", r, [-1]),
-            axis=0,
-            reduction="add",
-        )
-        return (t.op("Reshape", flat, shape),)
+        if compared and pays(x):
+            return (first_maximum(t, r, window, x, site.output),)
+        return (_scattered(t, r, x, attributes),)
+
+    def masked(t: Tape, r: Value) -> Relevance:
+        give = first_maximum if compared else _masked
+        return (give(t, r, window, x, site.output),)
 
     return Select(
         operands=(x,),
         output=site.output,
         winner=winner,
-        masked=lambda t, r: (_masked(t, r, window, x, site.output),),
+        masked=masked,
         average=average(site, window, average_attributes),
         half=_half(site, window),
     )
+
+
+def _scattered(t: Tape, r: Value, x: Value, attributes: dict[str, Attribute]) -> Value:
+    """The winner by the second output of the pool, the index into all of x."""
+    _, places = t.ops("MaxPool", x, outputs=2, **attributes)
+    if t.targets > 1 and x.variable:
+        t.require_batch(x)
+        copies = t.op("Reshape", list(range(t.targets)), [-1, 1])
+        places = t.op("Reshape", places, [1, -1])
+        places = t.op("Add", places, t.op("Mul", copies, t.op("Size", x)))
+    shape = t.shape(x)
+    flat = t.op(
+        "ScatterElements",
+        t.op("Expand", 0.0, t.op("ReduceProd", shape, keepdims=1)),
+        t.op("Reshape", places, [-1]),
+        t.op("Reshape", r, [-1]),
+        axis=0,
+        reduction="add",
+    )
+    return t.op("Reshape", flat, shape)
 
 
 def _half(site: Site, window: Window) -> LinearMap | None:

@@ -1,16 +1,36 @@
 """Geometry of sliding windows, shared by convolutions and pools, for static and symbolic shapes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from onnxlrp.errors import UnsupportedOp
-from onnxlrp.graph.graph import Value
+from onnxlrp.graph.graph import Attribute, Value
 from onnxlrp.graph.tape import Tape
 from onnxlrp.graph.view import Site
+from onnxlrp.ops.phases import nearest, trim
 
-__all__ = ["Window", "crop", "flatten_channels", "spatial", "sum_adjoint", "window_of"]
+__all__ = [
+    "Window",
+    "crop",
+    "flatten_channels",
+    "spatial",
+    "stated",
+    "static_sizes",
+    "sum_adjoint",
+    "window_of",
+]
+
+
+DEFAULTS: dict[str, Attribute] = {
+    "auto_pad": "NOTSET",
+    "dilations": 1,
+    "group": 1,
+    "output_padding": 0,
+    "pads": 0,
+    "strides": 1,
+}
 
 
 @dataclass(frozen=True)
@@ -54,6 +74,18 @@ class Window:
         """Whether all windows lie inside the padded input, as many real elements in each."""
         return self.pads is not None and not any(self.pads) and not self.ceil
 
+    def stated(self, **others: list[int]) -> dict[str, Attribute]:
+        """The same, and others, where they differ from what ONNX takes without them."""
+        return stated({**self.attributes, **others})
+
+    def counts(self, sizes: Sequence[int]) -> list[int]:
+        """How many windows a convolution has along each axis, for known sizes and pads."""
+        pads = self.pads or (0,) * 2 * self.rank
+        ends = zip(sizes, pads[: self.rank], pads[self.rank :], strict=True)
+        room = [size + begin + end - 1 for size, begin, end in ends]
+        parts = zip(room, self.reach, self.strides, strict=True)
+        return [(most - reach) // stride + 1 for most, reach, stride in parts]
+
     def begins(self, t: Tape, x: Value) -> list[int] | Value:
         """Padding before the first element of each axis."""
         if self.pads is not None:
@@ -65,6 +97,17 @@ class Window:
         total = t.op("Max", total, [0])
         odd = [0] if self.same == "SAME_UPPER" else [1]
         return t.op("Div", t.op("Add", total, odd), [2])
+
+
+def stated(attributes: Mapping[str, Attribute]) -> dict[str, Attribute]:
+    """Leave out the attributes that say what ONNX takes without them."""
+    return {name: value for name, value in attributes.items() if not _is_default(name, value)}
+
+
+def _is_default(name: str, value: Attribute) -> bool:
+    if isinstance(value, list):
+        return {*value} == {DEFAULTS.get(name)}
+    return name in DEFAULTS and value == DEFAULTS[name]
 
 
 def window_of(site: Site, kernel: Sequence[int]) -> Window:
@@ -101,10 +144,19 @@ def _same(window: Window, x: Value) -> Window:
     return Window(window.kernel, window.strides, window.dilations, pads, window.same, window.ceil)
 
 
+def static_sizes(x: Value) -> list[int] | None:
+    """The sizes of the spatial axes of a forward value, or None where one is not known."""
+    if x.shape is None:
+        return None
+    dims = [dim for dim in x.shape[2:] if isinstance(dim, int)]
+    return dims if len(dims) == len(x.shape) - 2 else None
+
+
 def spatial(t: Tape, x: Value) -> Value:
     """The sizes of the spatial axes of a forward value, int64."""
-    if x.shape is not None and all(isinstance(dim, int) for dim in x.shape[2:]):
-        return t.constant(np.array(x.shape[2:], dtype=np.int64))
+    sizes = static_sizes(x)
+    if sizes is not None:
+        return t.constant(np.array(sizes, dtype=np.int64))
     return t.op("Shape", x, start=2)
 
 
@@ -122,40 +174,45 @@ def flatten_channels(t: Tape, value: Value, like: Value) -> Value:
 
 def sum_adjoint(t: Tape, r: Value, window: Window, x: Value, y: Value) -> Value:
     """Give each element of a window the relevance of the window: the adjoint of a window sum."""
-    if _tiles(window, x):
-        return _repeat(t, r, window, x)
     if any(size < 1 for size in window.kernel):
         raise UnsupportedOp("a window without elements")
+    sizes, counts = static_sizes(x), static_sizes(y)
+    if sizes is not None and counts is not None and _is_apart(window):
+        full = [count * size for count, size in zip(counts, window.kernel, strict=True)]
+        return trim(t, nearest(t, r, window.kernel), full, sizes)
+    if _slides(window):
+        return _slid(t, r, window)
     flat = flatten_channels(t, r, y)
     ones = np.ones((1, 1, *window.kernel), dtype=np.float32)
-    full = t.op(
+    full_sum = t.op(
         "ConvTranspose",
         flat,
         ones,
         output_padding=[stride - 1 for stride in window.strides],
         **window.attributes,
     )
-    return t.reshape(crop(t, full, window.begins(t, x), x, window.rank), x)
+    return t.reshape(crop(t, full_sum, window.begins(t, x), x, window.rank), x)
 
 
-def _tiles(window: Window, x: Value) -> bool:
-    """Whether the windows cover a static input exactly once."""
-    dims = x.shape[2:] if x.shape is not None else ()
+def _is_apart(window: Window) -> bool:
+    """Whether the windows lie side by side from the first element on."""
+    begins = (window.pads or (1,))[: window.rank]
+    return not any(begins) and window.kernel == window.strides and set(window.dilations) == {1}
+
+
+def _slides(window: Window) -> bool:
+    """Whether the sum of windows at stride 1 is its own adjoint but for the pads."""
+    pads, rank = window.pads, window.rank
     return (
-        window.even
-        and window.kernel == window.strides
-        and set(window.dilations) == {1}
-        and all(
-            isinstance(dim, int) and dim % size == 0
-            for dim, size in zip(dims, window.kernel, strict=True)
-        )
+        pads is not None
+        and rank <= 3
+        and pads[:rank] == pads[rank:]
+        and all(0 <= pad < size for pad, size in zip(pads, window.kernel, strict=False))
+        and {*window.strides, *window.dilations} == {1}
     )
 
 
-def _repeat(t: Tape, r: Value, window: Window, x: Value) -> Value:
-    dims = [dim for dim in (x.shape or ())[2:] if isinstance(dim, int)]
-    pairs = list(zip(dims, window.kernel, strict=True))
-    narrow = [item for dim, size in pairs for item in (dim // size, 1)]
-    wide = [item for dim, size in pairs for item in (dim // size, size)]
-    split = t.op("Reshape", r, [0, 0, *narrow])
-    return t.reshape(t.op("Expand", split, [1, 1, *wide]), x)
+def _slid(t: Tape, r: Value, window: Window) -> Value:
+    pads = [size - 1 - pad for size, pad in zip(window.kernel * 2, window.pads or (), strict=True)]
+    mean = t.op("AveragePool", r, kernel_shape=list(window.kernel), pads=pads, count_include_pad=1)
+    return t.op("Mul", mean, float(np.prod(window.kernel)))

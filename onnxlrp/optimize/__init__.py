@@ -38,7 +38,7 @@ PASSES: tuple[Pass, ...] = (
     Pass("targets", "computes once per sample what several targets share", sink_tiles),
     Pass("fold", "computes numbers and constant shapes", fold),
 )
-"""In this order: `cancel` reads products of `collect`; `unbranch` and `fold` hide what it matches."""
+"""In this order: `cancel` reads products of `collect`; `unbranch` and `fold` hide what it reads."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,6 +78,53 @@ CONVOLUTIONS = (
         (2, 2, 6, 7),
         w=(3, 2, 4, 4),
     ),
+    *(
+        linear(
+            f"conv phases {name}",
+            f"y = Conv<strides = {strides}, pads = {pads}>(x, w)",
+            (2, *size),
+            w=(8, size[0], *kernel),
+        )
+        for name, kernel, strides, pads, size in (
+            ("3x3 even", (3, 3), [2, 2], [1, 1, 1, 1], (16, 6, 4)),
+            ("3x3 odd", (3, 3), [2, 2], [1, 1, 1, 1], (16, 5, 7)),
+            ("2x2", (2, 2), [2, 2], [0, 0, 0, 0], (16, 4, 5)),
+            ("one axis", (5, 1), [2, 1], [2, 0, 2, 0], (16, 5, 4)),
+            ("4x4 asymmetric", (4, 4), [2, 2], [1, 0, 2, 1], (4, 6, 5)),
+            ("3x3 without pads", (3, 3), [2, 2], [0, 0, 0, 0], (4, 6, 5)),
+            ("stride 3", (5, 3), [3, 1], [1, 0, 1, 0], (4, 7, 4)),
+        )
+    ),
+    *(
+        linear(
+            f"conv point {size}",
+            f"y = Conv<strides = {strides}>(x, w)",
+            (2, 16, *size),
+            w=(24, 16, 1, 1),
+        )
+        for size, strides in (((4, 6), [2, 2]), ((5, 3), [2, 2]), ((4, 7), [1, 3]))
+    ),
+    *(
+        linear(
+            f"conv depthwise strides {name}",
+            f"y = Conv<group = 4, {attributes}>(x, w)",
+            (2, 4, *size),
+            w=(4, 1, *kernel),
+        )
+        for name, attributes, kernel, size in (
+            ("even", "strides = [2, 2], pads = [1, 1, 1, 1]", (3, 3), (6, 4)),
+            ("odd", "strides = [2, 2], pads = [1, 1, 1, 1]", (3, 3), (5, 7)),
+            ("one axis", "strides = [1, 2], pads = [2, 1, 2, 2]", (5, 4), (4, 7)),
+            ("dilations", "strides = [2, 2], dilations = [2, 1]", (2, 3), (7, 6)),
+            ("stride 3", "strides = [3, 3], pads = [0, 1, 1, 0]", (3, 3), (7, 8)),
+        )
+    ),
+    linear(
+        "conv 16 channels",
+        "y = Conv<pads = [1, 0, 1, 2]>(x, w)",
+        (2, 16, 3, 3),
+        w=(4, 16, 3, 3),
+    ),
     linear("conv zero bias", "y = Conv(x, w, b)", (2, 2, 3, 3), w=(3, 2, 2, 2), b=(3,)),
     linear(
         "conv 7",
@@ -190,6 +237,18 @@ DILATED = "kernel_shape = [2, 3], dilations = [2, 2], strides = [2, 1], pads = [
 
 MAX_POOLS = (
     _max("2", "kernel_shape = [2, 2], strides = [2, 2]", (2, 3, 4, 4)),
+    _max("2 odd", "kernel_shape = [2, 2], strides = [2, 2]", (2, 3, 5, 7)),
+    _max("3", "kernel_shape = [3, 3], strides = [3, 3]", (2, 2, 6, 7)),
+    _max("2 by 4", "kernel_shape = [2, 4], strides = [2, 4]", (2, 2, 4, 8)),
+    _max(
+        "2 end pads", "kernel_shape = [2, 2], strides = [2, 2], pads = [0, 0, 1, 1]", (2, 2, 5, 4)
+    ),
+    _max("2 ceil", "kernel_shape = [2, 2], strides = [2, 2], ceil_mode = 1", (2, 2, 5, 4)),
+    _max("same 5", "kernel_shape = [5, 5], pads = [2, 2, 2, 2]", (1, 2, 5, 4)),
+    _max(
+        "even sizes", "kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1]", (2, 2, 6, 4)
+    ),
+    _max("3d 2", "kernel_shape = [2, 2, 2], strides = [2, 2, 2]", (1, 2, 4, 2, 5)),
     _max("overlap", "kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1]", (2, 2, 6, 7)),
     _max("stride 1", "kernel_shape = [2, 3]", (2, 2, 4, 5)),
     _max("ceil", "kernel_shape = [3, 2], strides = [2, 2], ceil_mode = 1", (2, 2, 6, 5)),
@@ -238,6 +297,12 @@ MAX_POOLS = (
 AVERAGE_POOLS = (
     _avg("2", "kernel_shape = [2, 2], strides = [2, 2]", (2, 3, 4, 4)),
     _avg("tiles not", "kernel_shape = [2, 2], strides = [2, 2]", (2, 3, 5, 4)),
+    _avg("3 by 2", "kernel_shape = [3, 2], strides = [3, 2]", (2, 3, 7, 5)),
+    _avg("2 ceil", "kernel_shape = [2, 2], strides = [2, 2], ceil_mode = 1", (2, 3, 5, 4)),
+    _avg("tiles 1d", "kernel_shape = [2], strides = [2]", (2, 3, 6)),
+    _avg("tiles 3d", "kernel_shape = [2, 1, 2], strides = [2, 1, 2]", (1, 2, 4, 2, 3)),
+    _avg("stride 1 pads", "kernel_shape = [3, 5], pads = [1, 2, 1, 2]", (2, 2, 5, 6)),
+    _avg("stride 1", "kernel_shape = [2, 3]", (2, 2, 4, 5)),
     _avg(
         "overlap pads", "kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1]", (2, 2, 6, 7)
     ),

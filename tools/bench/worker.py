@@ -1,129 +1,179 @@
-"""Measures one engine in a process of its own: a JSON object in, one line of JSON out.
+"""Measures one engine in a process of its own: a JSON object in, a line of JSON out per batch.
 
-Keys of the object: `engine` (`ort`, `torch`, `zennit`, `captum`), `model` (path), `preset`
-(empty: the forward pass), `shape` of the input, `repeats`, `threads`.
+Keys of the object: `engine`, `model` (path), `preset` (empty: the forward pass), `feeds` (specs of
+the inputs, see `tools.bench.nets`), `batches` (ascending; none: the model is only loaded),
+`repeats`, `seconds` (no further run once they are spent), `skip_s` (a larger batch is skipped where
+one run would take longer), `threads`, `provider` (`cpu`, `cuda`, `tensorrt`) and `precision`
+(`fp32`, `fp16`, `tf32`).
 """
 
+import importlib
 import json
 import os
 import resource
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from numpy.typing import NDArray  # noqa: E402
+
 Job = Mapping[str, Any]
+Feed = dict[str, NDArray[Any]]
 Run = Callable[[], object]
+Engine = Callable[[Job], Callable[[Feed], Run]]
+"""Loads a model; what it returns prepares the runs of one feed."""
 
-TARGET = 1
 CLOCK_MS = 1e3
+PROVIDERS = {
+    "cpu": ["CPUExecutionProvider"],
+    "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"],
+    "tensorrt": ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"],
+}
+MODULES = {
+    "ort": ("onnxruntime",),
+    "dianna": ("dianna", "shap", "skimage.segmentation", "onnxruntime"),
+    "lxt": ("torch", "lxt.explicit.functional"),
+    "captum": ("torch", "captum.attr"),
+}
+"""Imported before the memory is read; the other engines need torch."""
 
 
-def ort_engine(job: Job) -> Run:
+def ort_engine(job: Job) -> Callable[[Feed], Run]:
     """Open a session on the model, which is an explanation graph or the plain one."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = job["threads"]
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        job["model"], options, providers=["CPUExecutionProvider"]
-    )
-    feed = {session.get_inputs()[0].name: image(job)}
-    return lambda: session.run(None, feed)
+    cuda = {"use_tf32": str(int(job["precision"] == "tf32"))}
+    names = PROVIDERS[job["provider"]]
+    if job["provider"] != "cpu" and hasattr(onnxruntime, "preload_dlls"):
+        onnxruntime.preload_dlls()
+    providers = [(name, cuda if name.startswith("CUDA") else {}) for name in names]
+    session = onnxruntime.InferenceSession(job["model"], options, providers=providers)
+    if job["provider"] == "cpu":
+        return lambda feed: lambda: session.run(None, feed)
+    assert "CUDAExecutionProvider" in session.get_providers(), "the session is not on CUDA"
+    assert names[0] in session.get_providers(), f"the session is not on {names[0]}"
+    session.disable_fallback()
+    return lambda feed: bound(session, feed, "cuda")
 
 
-def torch_engine(job: Job) -> Run:
-    """Make the torch module of the model and run it forwards."""
-    import torch
+def bound(session: Any, feed: Feed, device: str) -> Run:
+    """Return a run whose inputs and outputs stay on the device."""
+    import onnxruntime
 
-    module, x = _module(job), torch.tensor(image(job))
+    binding = session.io_binding()
+    for name, array in feed.items():
+        value = onnxruntime.OrtValue.ortvalue_from_numpy(array, device, 0)
+        binding.bind_ortvalue_input(name, value)
+    for output in session.get_outputs():
+        binding.bind_output(output.name, device, 0)
 
-    def run() -> object:
-        with torch.no_grad():
-            return module(x)
+    def run() -> None:
+        session.run_with_iobinding(binding)
+        binding.synchronize_outputs()
 
     return run
 
 
-def zennit_engine(job: Job) -> Run:
-    """Explain the torch module of the model with zennit."""
-    from tools.peers.live_zennit import Add, zennit_relevance
+def peer_engine(job: Job) -> Callable[[Feed], Run]:
+    """Load an engine of `tools.peers.timed`, or DIANNA."""
+    if job["engine"] == "dianna":
+        from tools.peers.live_dianna import dianna_engine
 
-    module = _module(job, Add)
-    return lambda: zennit_relevance(module, image(job), target(job), job["preset"])
+        return dianna_engine(job)
+    from tools.peers.timed import ENGINES
 
-
-def captum_engine(job: Job) -> Run:
-    """Explain the torch module of the model with captum."""
-    from tools.peers.live_captum import Add, captum_relevance
-
-    module = _module(job, Add)
-    return lambda: captum_relevance(module, image(job), target(job), job["preset"])
+    return ENGINES[job["engine"]](job)
 
 
-ENGINES = {
-    "ort": ort_engine,
-    "torch": torch_engine,
-    "zennit": zennit_engine,
-    "captum": captum_engine,
-}
+def measure(job: Job) -> Iterator[dict[str, object]]:
+    """Load, then for each batch run once to warm up and time every further run."""
+    from tools.bench.nets import draw
 
-
-def image(job: Job) -> NDArray[np.float32]:
-    """Return the input, equal in every process."""
-    rng = np.random.default_rng(0)
-    return np.asarray(rng.standard_normal(job["shape"], dtype=np.float32))
-
-
-def target(job: Job) -> NDArray[np.int64]:
-    """Return the explained class of each sample."""
-    return np.full(job["shape"][0], TARGET, dtype=np.int64)
-
-
-def measure(job: Job) -> dict[str, object]:
-    """Load, run once to warm up, then time every run."""
+    for module in MODULES.get(job["engine"], ("torch",)):
+        importlib.import_module(module)
+    feeds = {b: {spec["name"]: draw(spec, b) for spec in job["feeds"]} for b in job["batches"]}
+    idle = resident("VmRSS") if job["provider"] == "cpu" else 0.0
+    forget_peak()
     began = time.perf_counter()
-    run = ENGINES[job["engine"]](job)
-    load = time.perf_counter() - began
+    prepare = (ort_engine if job["engine"] == "ort" else peer_engine)(job)
+    load = {
+        "load_s": time.perf_counter() - began,
+        "load_peak_mib": peak_mib(job) - idle,
+        "loaded_mib": resident("VmRSS") - idle,
+    }
+    if not feeds:
+        yield {"batch": 0, **load}
+    last = (0, 0.0)
+    for batch, feed in feeds.items():
+        expected = last[1] * batch / max(last[0], 1) / CLOCK_MS
+        if expected > job["skip_s"]:
+            yield {"batch": batch, "skipped": f"about {expected:.0f} s a run"}
+            continue
+        forget_peak()
+        times, first = timed(prepare(feed), job)
+        last = (batch, min(times))
+        yield {"batch": batch, "times": times, "first_ms": first, **load} | {
+            "peak_mib": peak_mib(job) - idle
+        }
+
+
+def timed(run: Run, job: Job) -> tuple[list[float], float]:
+    """Milliseconds of each run, and of the first; that alone where it has spent all seconds."""
+    began = time.perf_counter()
     run()
-    times = []
-    for _ in range(job["repeats"]):
-        began = time.perf_counter()
+    first = (time.perf_counter() - began) * CLOCK_MS
+    times: list[float] = []
+    while len(times) < job["repeats"] and time.perf_counter() - began < job["seconds"]:
+        start = time.perf_counter()
         run()
-        times.append((time.perf_counter() - began) * CLOCK_MS)
-    return {"times": times, "load_s": round(load, 2), "peak_mib": round(peak_mib())}
+        times.append((time.perf_counter() - start) * CLOCK_MS)
+    return times or [first], first
 
 
-def peak_mib() -> float:
-    """Return the largest resident memory of this process.
+def peak_mib(job: Job) -> float:
+    """Return the largest memory since the last `forget_peak`; on a GPU that of the device now.
 
     `ru_maxrss` would not do on Linux: a process inherits that of the one that started it.
     """
+    return device_mib() if job["provider"] != "cpu" else resident("VmHWM")
+
+
+def resident(key: str) -> float:
+    """Return a line of this process's status in MiB: VmRSS or VmHWM, its peak."""
     status = Path("/proc/self/status")
     if not status.exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    line = next(line for line in status.read_text().splitlines() if line.startswith(key))
     return int(line.split()[1]) / 2**10
 
 
-def _module(job: Job, add: Callable[[], Any] | None = None) -> Any:
-    import onnx
-    import torch
+def forget_peak() -> None:
+    """Let the peak of this process start again from its present memory (Linux)."""
+    switch = Path("/proc/self/clear_refs")
+    if switch.exists():
+        switch.write_text("5")
 
-    from tools.peers.torch_net import TorchNet
 
-    torch.set_num_threads(job["threads"])
-    return TorchNet(onnx.load(job["model"]), add=add, fold=True).float().eval()
+def device_mib() -> float:
+    """Return the memory of the GPU that this process holds, NaN where the driver does not tell."""
+    query = ["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"]
+    found = subprocess.run(query, capture_output=True, text=True, check=False).stdout
+    rows = [line.split(",") for line in found.splitlines()]
+    held = [float(used) for pid, used in rows if int(pid) == os.getpid()]
+    return held[0] if held else float("nan")
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", str(json.loads(sys.argv[1])["threads"]))
-    print(json.dumps(measure(json.loads(sys.argv[1]))))
+    given = json.loads(sys.argv[1])
+    os.environ.setdefault("OMP_NUM_THREADS", str(given["threads"]))
+    for found in measure(given):
+        print(json.dumps(found), flush=True)

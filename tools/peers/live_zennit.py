@@ -32,12 +32,17 @@ def zennit_relevance(
     norms must be folded (`TorchNet(model, fold=True)`); else they pass relevance on. Additions are
     `Add` modules (`TorchNet(model, add=Add)`).
     """
+    parameter = next(module.parameters())
+    image = torch.tensor(x, dtype=parameter.dtype, device=parameter.device)
+    return relevance(module, image, target, preset).cpu().numpy()
+
+
+def relevance(module: nn.Module, image: Tensor, target: NDArray[np.int64], preset: str) -> Tensor:
+    """As `zennit_relevance`, of a tensor on the module's device."""
     name, given = split_name(preset)
-    dtype = next(module.parameters()).dtype
-    image = torch.tensor(x, dtype=dtype, requires_grad=True)
+    image = image.detach().requires_grad_()
     if name == "gradient":
-        logits = module(image)
-        return _backward(logits, image, target, name)
+        return _backward(module(image), image, target, name)
     composites = _zennit().composites.COMPOSITES
     composite = composites[name.replace("-", "_")](**given)
     with composite.context(module) as hooked:
@@ -68,13 +73,11 @@ def split_name(preset: str) -> tuple[str, dict[str, float]]:
     return name, {key: float(value) for key, value in pairs}
 
 
-def _backward(
-    logits: Tensor, image: Tensor, target: NDArray[np.int64], name: str
-) -> NDArray[np.floating]:
+def _backward(logits: Tensor, image: Tensor, target: NDArray[np.int64], name: str) -> Tensor:
     chosen = nn.functional.one_hot(torch.tensor(target), logits.shape[1]).to(logits)
     seed = chosen if name in GRADIENT_FAMILY else chosen * logits.detach()
-    (relevance,) = torch.autograd.grad(logits, image, seed)
-    return relevance.detach().numpy()
+    (found,) = torch.autograd.grad(logits, image, seed)
+    return found.detach()
 
 
 def _zennit() -> Any:

@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, numpy_helper
 from torch import Tensor, nn
+
+from tools.peers.torch_ops import MODULES, Function, attributes_of, merged
 
 Parameters = Mapping[str, Tensor]
 
@@ -14,9 +16,10 @@ Parameters = Mapping[str, Tensor]
 class TorchNet(nn.Module):
     """A module per ONNX node, registered in graph order under the node's name with "_" for ".".
 
-    Flatten is done by function, because captum refuses a module for it. `add` makes the module of
-    an Add (each peer library wants its own). `fold` merges every BatchNormalization into the
-    convolution before it, exactly, in float64, before the module is cast to another precision.
+    What has no parameters and no module in torch is done by function, for captum refuses modules
+    that it does not know. `add` makes the module of an Add (each peer library wants its own).
+    `fold` merges every BatchNormalization behind a convolution into it, exactly, in float64, before
+    the module is cast to another precision.
     """
 
     def __init__(
@@ -24,39 +27,49 @@ class TorchNet(nn.Module):
     ) -> None:
         super().__init__()
         graph = model.graph
-        self.image, self.output = graph.input[0].name, graph.output[0].name
+        self.sources = [info.name for info in graph.input]
+        self.output = graph.output[0].name
         rank = len(graph.input[0].type.tensor_type.shape.dim) - 2
-        parameters = {
-            t.name: torch.tensor(numpy_helper.to_array(t), dtype=torch.float64)
-            for t in graph.initializer
-        }
-        self.steps: list[tuple[str | None, list[str], str]] = []
+        parameters = {t.name: _tensor(numpy_helper.to_array(t)) for t in graph.initializer}
+        self.steps: list[tuple[str, list[str], str]] = []
+        self.functions: dict[str, Function] = {}
         self.node_names: dict[str, str] = {}
-        make = {**_MODULES, "Add": lambda *_: (add or Plus)()}
+        make = {**_MODULES, **MODULES}
         makers: dict[str, str] = {}
-        for node in graph.node:
+        for node in merged(graph.node, parameters):
             name = node.name.replace(".", "_")
-            live = [i for i in node.input if i not in parameters]
+            live = [i for i in node.input if i and i not in parameters]
             output = node.output[0]
-            if node.op_type == "Flatten":
-                self.steps.append((None, live, output))
-            elif fold and node.op_type == "BatchNormalization":
+            if fold and node.op_type == "BatchNormalization" and _follows(live[0], makers, self):
                 _merge(getattr(self, makers[live[0]]), _batch_norm(node, parameters, rank))
                 makers[output] = makers[live[0]]
                 self.steps = [(n, i, output if o == live[0] else o) for n, i, o in self.steps]
             else:
-                self.add_module(name, make[node.op_type](node, parameters, rank))
-                self.node_names[name] = node.name
+                if node.op_type == "Add" and len(live) == 2:
+                    self.add_module(name, (add or Plus)())
+                elif node.op_type in make:
+                    self.add_module(name, make[node.op_type](node, parameters, rank))
+                    self.node_names[name] = node.name
+                else:
+                    self.functions[name] = Function(node, parameters)
                 makers[output] = name
                 self.steps.append((name, live, output))
+        self.spent = _last_uses(self.steps, self.output)
         self.double().eval()
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Return the logits of a batch of images."""
-        values = {self.image: image}
-        for name, inputs, output in self.steps:
-            operands = [values[i] for i in inputs]
-            values[output] = getattr(self, name)(*operands) if name else operands[0].flatten(1)
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Return the logits of a batch; values are let go behind their last use."""
+        like = next(self.parameters())
+        values = dict(zip(self.sources, inputs, strict=True))
+        for (name, sources, output), spent in zip(self.steps, self.spent, strict=True):
+            operands = [values[i] for i in sources]
+            if name in self.functions:
+                values[output] = self.functions[name](like, *operands)
+            else:
+                values[output] = getattr(self, name)(*operands)
+            del operands
+            for done in spent:
+                del values[done]
         return values[self.output]
 
     def weights(self) -> dict[str, np.ndarray]:
@@ -84,8 +97,24 @@ _PLAIN_KEYS = {"weight": "weight", "bias": "bias"}
 _BN_KEYS = {"weight": "scale", "bias": "shift", "running_mean": "mean", "running_var": "var"}
 
 
-def _attributes(node: NodeProto) -> dict[str, Any]:
-    return {a.name: helper.get_attribute_value(a) for a in node.attribute}
+def _tensor(array: np.ndarray) -> Tensor:
+    return torch.tensor(array.astype(np.float64) if array.dtype.kind == "f" else array)
+
+
+def _follows(value: str, makers: Mapping[str, str], net: nn.Module) -> bool:
+    """Whether a convolution makes a value."""
+    maker = getattr(net, makers.get(value, ""), None)
+    return isinstance(maker, nn.modules.conv._ConvNd)
+
+
+def _last_uses(steps: list[tuple[str, list[str], str]], output: str) -> list[list[str]]:
+    """For each step the values that no later one reads."""
+    last = {name: k for k, (_, sources, _) in enumerate(steps) for name in sources}
+    found: list[list[str]] = [[] for _ in steps]
+    for name, k in last.items():
+        if name != output:
+            found[k].append(name)
+    return found
 
 
 def _set(module: nn.Module, **values: Tensor) -> nn.Module:
@@ -106,8 +135,10 @@ def _window(attributes: dict[str, Any], *, dilation: bool) -> dict[str, Any]:
 
 
 def _convolution(node: NodeProto, parameters: Parameters, rank: int) -> nn.Module:
-    attributes = _attributes(node)
     weight, *bias = (parameters[i] for i in node.input[1:])
+    ones = [1] * rank
+    usual = {"group": 1, "strides": ones, "dilations": ones, "pads": [0] * 2 * rank}
+    attributes = usual | attributes_of(node)
     group, kernel = attributes["group"], tuple(weight.shape[2:])
     first, second = weight.shape[0], weight.shape[1] * group
     channels = (first, second) if node.op_type == "ConvTranspose" else (second, first)
@@ -126,7 +157,7 @@ def _linear(node: NodeProto, parameters: Parameters, _: int) -> nn.Module:
 
 def _batch_norm(node: NodeProto, parameters: Parameters, rank: int) -> nn.Module:
     scale, shift, mean, var = (parameters[i] for i in node.input[1:])
-    module = getattr(nn, f"BatchNorm{rank}d")(len(scale), eps=_attributes(node)["epsilon"])
+    module = getattr(nn, f"BatchNorm{rank}d")(len(scale), eps=attributes_of(node)["epsilon"])
     return _set(module, weight=scale, bias=shift, running_mean=mean, running_var=var)
 
 
@@ -140,7 +171,7 @@ def _merge(conv: nn.Module, norm: nn.Module) -> None:
 
 
 def _pool(node: NodeProto, _: Parameters, rank: int) -> nn.Module:
-    attributes = _attributes(node)
+    attributes = attributes_of(node)
     kernel = tuple(attributes["kernel_shape"])
     name = f"{node.op_type.replace('Average', 'Avg')}{rank}d"
     return getattr(nn, name)(kernel, **_window(attributes, dilation=False))
