@@ -7,7 +7,10 @@ import numpy as np
 from onnxlrp.graph.fold import is_small
 from onnxlrp.graph.graph import Graph, Node, Value
 
-__all__ = ["Signs"]
+__all__ = ["STEEP", "Signs"]
+
+STEEP = 1e30
+"""Slope of a HardSigmoid that takes every normal number to 0 or 1, by its sign."""
 
 ALWAYS = frozenset({
     "Abs", "Exp", "GlobalLpPool", "HardSigmoid", "LpPool", "ReduceL1", "ReduceL2",

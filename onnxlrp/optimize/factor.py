@@ -35,7 +35,9 @@ def cancel(s: Sweep, node: Node) -> Value | None:
 
 
 def halve(s: Sweep, node: Node) -> Value | None:
-    """Where(z > 0, z c, 0)  =>  max(z, 0) c, and with < for the minimum."""
+    """Where(z > 0, z c, 0)  =>  max(z, 0) c, and with < for the minimum; z c sign(z)  =>  |z| c."""
+    if node.op == "Mul":
+        return _unsigned(s, node)
     if node.op != "Where":
         return None
     test, kept, other = node.inputs
@@ -48,6 +50,14 @@ def halve(s: Sweep, node: Node) -> Value | None:
         return None
     half = s.t.op("Relu", z) if side.op == "Greater" else s.t.op("Min", z, 0.0)
     return s.t.op("Mul", half, rest)
+
+
+def _unsigned(s: Sweep, node: Node) -> Value | None:
+    product, sign = node.inputs
+    found = None if sign is None else s.producer(sign, "Sign")
+    z = None if found is None else found.inputs[0]
+    rest = None if z is None or product is None else _without(s, product, z, DEPTH)
+    return None if z is None or rest is None else s.t.op("Mul", rest, s.t.op("Abs", z))
 
 
 def collect(s: Sweep, node: Node) -> Value | None:

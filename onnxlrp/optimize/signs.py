@@ -1,12 +1,10 @@
 """Writes signed stabilisers without a choice between two values."""
 
 from onnxlrp.graph.graph import Node, Value
+from onnxlrp.graph.signs import STEEP
 from onnxlrp.optimize.sweep import Sweep
 
 __all__ = ["unbranch"]
-
-STEEP = 1e30
-"""Slope that takes every normal number below 0 to 0, and all others to 1."""
 
 
 def unbranch(s: Sweep, node: Node) -> Value | None:

@@ -5,9 +5,10 @@ from typing import ClassVar
 
 from onnxlrp.errors import CompositeError
 from onnxlrp.graph.graph import Value
+from onnxlrp.graph.signs import STEEP
 from onnxlrp.graph.tape import Tape
 from onnxlrp.ops.kinds import Kind, LinearMap, Maybe, Relevance, some
-from onnxlrp.rules.base import BIASES, NEGATIVE_INPUTS, Rule, Stabilizer, choice, quotient
+from onnxlrp.rules.base import BIASES, NEGATIVE_INPUTS, Rule, Stabilizer, choice
 from onnxlrp.rules.linear import (
     Pair,
     bias_of,
@@ -20,6 +21,9 @@ from onnxlrp.rules.linear import (
 )
 
 __all__ = ["Gamma"]
+
+SYMMETRIC = frozenset({"clip", "signed", "zero-only"})
+"""Modes of the stabiliser that treat -z as they treat z."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,11 +66,12 @@ class Gamma(Rule[LinearMap]):
             return (self._part(t, m, y, positive=True, known=True),)
         z = self._sign_source(t, m)
         t.absorb("dead", lambda: t.op("Where", t.op("Equal", z, 0.0), y, 0.0))
-        up = t.op("Where", t.op("Greater", z, 0.0), y, 0.0)
-        down = t.op("Where", t.op("Less", z, 0.0), y, 0.0)
         if self._joins(t, m):
-            return (self._joined(t, m, up, down),)
-        parts = [self._part(t, m, up, positive=True), self._part(t, m, down, positive=False)]
+            return (self._joined(t, m, y),)
+        parts = [
+            self._part(t, m, t.op("Where", t.op("Greater", z, 0.0), y, 0.0), positive=True),
+            self._part(t, m, t.op("Where", t.op("Less", z, 0.0), y, 0.0), positive=False),
+        ]
         return (t.total(parts),)
 
     def _sign_source(self, t: Tape, m: LinearMap) -> Value:
@@ -91,29 +96,39 @@ class Gamma(Rule[LinearMap]):
         return share(t, m, r, pairs, self.stabilizer, bias=bias, z=z, sign=1)
 
     def _joins(self, t: Tape, m: LinearMap) -> bool:
-        """Whether W- x is W x - W+ x: no negative input, and biases split as weights are."""
-        plain = self.stabilizer.mode != "even" and not self.stabilizer.rms
+        """Whether both sides have one denominator: W- x is W x - W+ x, and epsilon has its sign."""
+        plain = self.stabilizer.mode in SYMMETRIC and not self.stabilizer.rms
         split = m.bias is None or self.bias == "positive"
         return plain and split and m.weight is not None and t.signs.nonnegative(m.operand)
 
-    def _joined(self, t: Tape, m: LinearMap, up: Value, down: Value) -> Value:
-        """Both sides with one more product and two adjoints instead of two and two.
+    def _joined(self, t: Tape, m: LinearMap, r: Value) -> Value:
+        """Both sides with one more product, one division and two adjoints.
 
-        With G = gamma W+ and g = G x + gamma b+: U x + u = z + g, V x + v = (1 + gamma) z - g;
-        U^T p + V^T n = W^T (p + (1 + gamma) n) + G^T (p - n).
+        With g = gamma (W+ x + b+): U x + u = z + g, V x + v = (1 + gamma) z - g. So both sizes are
+        d = z + g where z > 0, else -(1 + gamma) z + g; with s = r sign(z) / d and n = s [z < 0]
+        R_in = x (U^T s - gamma |W|^T n), for V = U - gamma |W|.
         """
-        x, z, w, wide = t.at(m.operand), t.at(m.output), weight_of(t, m), 1 + self.gamma
-        favoured = t.op("Mul", positive_part(t, some((w,))), self.gamma)
-        bias = bias_of(t, m)
-        high = None if bias is None else t.op("Mul", positive_part(t, bias), self.gamma)
-        extra = contributions(t, m, [(x, favoured)], high)
-        above = t.op("Add", t.op("Relu", z), extra)
-        below = t.op("Sub", t.op("Mul", t.op("Min", z, 0.0), wide), extra)
-        biases = [self._bias(t, m, positive=side) for side in (True, False)]
-        p = quotient(t, up, above, self.stabilizer, biases[0], 1)
-        n = quotient(t, down, below, self.stabilizer, biases[1], -1)
-        plain = m.adjoint(t, t.op("Add", p, t.op("Mul", n, wide)), w)
-        return t.op("Mul", x, t.op("Add", plain, m.adjoint(t, t.op("Sub", p, n), favoured)))
+        x, z, w, bias = t.at(m.operand), t.at(m.output), some((weight_of(t, m),)), bias_of(t, m)
+        extra = contributions(t, m, [(x, self._scaled(t, positive_part(t, w)))], None)
+        if bias is not None:
+            extra = t.op("Add", extra, self._scaled(t, positive_part(t, bias)))
+        size = t.op("Add", t.op("LeakyRelu", z, alpha=-(1 + self.gamma)), extra)
+        stable = self.stabilizer.apply(t, size, 1)
+        sign = t.op("Sign", z)
+        s = t.op("Div", t.op("Mul", r, sign), stable)
+        n = t.op("Mul", s, t.op("HardSigmoid", z, alpha=-STEEP, beta=0.0))
+        kept = t.op("Mul", s, sign)
+        t.absorb("stabilizer", lambda: t.op("Mul", kept, t.op("Sub", stable, size)))
+        up, down = (self._bias(t, m, positive=side) for side in (True, False))
+        if up is not None and down is not None:
+            t.absorb("bias", lambda: t.op("Mul", t.op("Sub", s, n), up))
+            t.absorb("bias", lambda: t.op("Mul", n, down))
+        both = m.adjoint(t, s, self._favour(t, m, x, positive=True)[1])
+        less = m.adjoint(t, n, self._scaled(t, t.op("Neg", t.op("Abs", w))))
+        return t.op("Mul", x, t.op("Add", both, less))
+
+    def _scaled(self, t: Tape, value: Value) -> Value:
+        return t.op("Mul", value, self.gamma)
 
     def _favour(self, t: Tape, m: LinearMap, x: Value, *, positive: bool) -> Pair:
         """X and W + gamma W+ (W-); without a weight tensor, all of W being W+, x is scaled."""

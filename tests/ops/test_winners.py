@@ -113,7 +113,7 @@ def operators(model: onnx.ModelProto) -> set[str]:
     return {node.op_type for node in model.graph.node}
 
 
-@pytest.mark.parametrize(("side", "indices"), [(8, True), (64, False)])
+@pytest.mark.parametrize(("side", "indices"), [(8, True), (96, False)])
 def test_small_pools_take_fewer_nodes(
     side: int, indices: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
