@@ -9,6 +9,7 @@ __all__ = ["absorb"]
 def absorb(s: Sweep, node: Node) -> Value | None:
     """Conv(x, w, b) + k  =>  Conv(x, w, b + k), k one number per channel.
 
+    (y + Conv(x, w, b)) + e  =>  y + Conv(x, w, b + e).
     Relu(Conv(x, w, b)) + e  =>  Clip(Conv(x, w, b + e), e): one fused node in ONNX Runtime.
     """
     if node.op != "Add" or node.inputs[0] is None or node.inputs[1] is None:
@@ -18,11 +19,23 @@ def absorb(s: Sweep, node: Node) -> Value | None:
             continue
         if s.own(value, "Conv") is not None:
             return _moved(s, value, constant)
+        total = s.own(value, "Add")
+        if total is not None and constant.shape == ():
+            return _inside(s, total, constant)
         relu = s.own(value, "Relu")
         inner = None if relu is None else relu.inputs[0]
         if inner is not None and constant.shape == () and s.own(inner, "Conv") is not None:
             moved = _moved(s, inner, constant)
             return None if moved is None else s.t.op("Clip", moved, constant)
+    return None
+
+
+def _inside(s: Sweep, total: Node, constant: Value) -> Value | None:
+    """The sum with the number added to a convolution among its terms."""
+    for index, term in enumerate(total.inputs):
+        if term is not None and s.own(term, "Conv") is not None:
+            moved, other = _moved(s, term, constant), total.inputs[1 - index]
+            return None if moved is None else s.t.op("Add", other, moved)
     return None
 
 

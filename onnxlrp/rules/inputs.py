@@ -53,6 +53,8 @@ class ZBox(Rule[LinearMap]):
     def propagate(self, t: Tape, m: LinearMap, r: Relevance) -> Relevance:
         """See the class."""
         both, up, down = signed_weights(t, m)
+        if both and not self.own and isinstance(self.low, float) and isinstance(self.high, float):
+            return (share(t, m, some(r), self._merged(t, m, up, down), self.stabilizer),)
         low, high = (
             (_extreme(t, m, "ReduceMin"), _extreme(t, m, "ReduceMax"))
             if self.own
@@ -62,6 +64,15 @@ class ZBox(Rule[LinearMap]):
         if both:
             pairs.append((high, down))
         return (share(t, m, some(r), pairs, self.stabilizer),)
+
+    def _merged(self, t: Tape, m: LinearMap, up: Maybe, down: Maybe) -> list[Pair]:
+        """One adjoint for both bounds, where they are numbers: of -(l W+ + h W-)."""
+        parts = [t.op("Mul", up, _negative(self.low)), t.op("Mul", down, _negative(self.high))]
+        return [(t.at(m.operand), weight_of(t, m)), (None, t.total(parts))]
+
+
+def _negative(bound: Bound) -> float:
+    return -float(np.asarray(bound))
 
 
 def _bound(t: Tape, bound: Bound, m: LinearMap) -> Value:
