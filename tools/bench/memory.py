@@ -1,7 +1,8 @@
 """Compares the memory of an explanation with the live set of its graph, and with zennit's.
 
-Each batch of each engine runs in a process of its own: the peak of the resident memory, without
-what the process held before it loaded the model. The live set is what the optimised graph needs at
+Each batch of each engine runs in a process of its own, ours as `Explainer` opens it: the peak of
+the resident memory while it runs, without what the process held before it loaded the model.
+The live set is what the optimised graph needs at
 its fullest step (see `tools.bench.live`), weights included. Prints one JSON line per measurement.
 """
 
@@ -89,7 +90,7 @@ def _ours(
     peak = found["peak_mib"]
     return found | {
         "engine": "ort",
-        "weights": options.weights,
+        "weights": options.weights + (", not packed" if options.no_pack else ""),
         "live_mib": round(live.values / MIB, 1),
         "weights_mib": round(live.weights / MIB, 1),
         "over_live": None if peak is None else round(peak * MIB / live.total, 3),
@@ -118,6 +119,7 @@ def _job(
         "threads": options.threads,
         "provider": "cpu",
         "precision": "fp32",
+        "settings": {"threads": options.threads, "pack": not options.no_pack},
     }
 
 
@@ -129,6 +131,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--presets", nargs="*", default=["epsilon", "epsilon-plus"])
     add("--batch", type=int, nargs="+", default=[1, 2, 4, 8])
     add("--weights", default="fold", choices=["fold", "recompute"])
+    add("--no-pack", action="store_true", help="without packed copies of dense weights")
     add("--seconds", type=float, default=1.0, help="no further run after these")
     add("--timeout", type=float, default=300.0, help="seconds of a process")
     add("--threads", type=int, default=os.cpu_count())

@@ -4,7 +4,8 @@ Keys of the object: `engine`, `model` (path), `preset` (empty: the forward pass)
 the inputs, see `tools.bench.nets`), `batches` (ascending; none: the model is only loaded),
 `repeats`, `seconds` (no further run once they are spent), `skip_s` (a larger batch is skipped where
 one run would take longer), `threads`, `provider` (`cpu`, `cuda`, `tensorrt`) and `precision`
-(`fp32`, `fp16`, `tf32`).
+(`fp32`, `fp16`, `tf32`). With `settings` (of `onnxlrp.runtime.settings`) the session is opened
+as `Explainer` opens it.
 """
 
 import importlib
@@ -48,6 +49,12 @@ def ort_engine(job: Job) -> Callable[[Feed], Run]:
     """Open a session on the model, which is an explanation graph or the plain one."""
     import onnxruntime
 
+    if "settings" in job:
+        from onnxlrp.runtime.providers import open_session
+        from onnxlrp.runtime.settings import Settings
+
+        chosen = open_session(job["model"], PROVIDERS["cpu"], Settings(**job["settings"]))
+        return lambda feed: lambda: chosen.run(None, feed)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = job["threads"]
     options.log_severity_level = 3
