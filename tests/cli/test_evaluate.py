@@ -161,7 +161,7 @@ def interrupted(how, out, *arguments):
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_an_interrupted_run_goes_on(command, arrays, tmp_path, how):
-    many = ("--composites", "epsilon-plus,otsuki,gradient", "--metrics", "id:steps=40,infidelity")
+    many = ("--composites", "epsilon-plus,otsuki,gradient", "--metrics", "id:steps=120,infidelity")
     arguments = (RESNET, arrays, *many, "--show", 2)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert command("evaluate", *arguments, "-o", whole)[0] == 0
