@@ -168,7 +168,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--sides", type=int, nargs="*", default=list(SIDES))
     add("--rounds", type=int, default=2, help="processes of each file")
     add("--repeats", type=int, default=6, help="most runs of a batch in each process")
-    add("--seconds", type=float, default=3.0, help="no further run of a batch after these")
+    add("--seconds", type=float, default=12.0, help="no further run of a batch after these")
     add("--timeout", type=float, default=300.0, help="seconds of a process")
     add("--threads", type=int, default=os.cpu_count())
     add("--out", type=Path, metavar="FILE.jsonl", help="append the lines to this file")
