@@ -17,9 +17,9 @@ from onnxlrp.cli.progress import Progress
 from onnxlrp.cli.table import format_table
 from onnxlrp.errors import InputError
 from onnxlrp.runtime.providers import check_providers, cuda_works
-from onnxlrp.runtime.settings import CPU, CUDA
+from onnxlrp.runtime.settings import CPU, CUDA, TENSORRT
 
-_SHORT: Final = {"cpu": CPU, "cuda": CUDA, "tensorrt": "TensorrtExecutionProvider"}
+_SHORT: Final = {"cpu": CPU, "cuda": CUDA, "tensorrt": TENSORRT}
 _HEAD: Final = (
     "provider",
     "batch",

@@ -6,18 +6,16 @@ Keys: `model` (path), `provider`, `batch`, `dims` (sizes of the other free axes 
 (no further run once they are spent) and `repeats` (most runs).
 """
 
-import contextlib
 import json
-import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from onnxlrp.errors import Error, InputError
+from onnxlrp.runtime.batching import peak_memory, reset_peak, resident_memory
 from onnxlrp.runtime.providers import (
     check_providers,
     failures,
@@ -31,9 +29,7 @@ from onnxlrp.runtime.signature import Dim, Port, read_signature
 __all__ = ["draw_inputs", "main"]
 
 _MS: Final = 1e3
-_MIB: Final = 2**10
-_STATUS: Final = Path("/proc/self/status")
-_RESET: Final = Path("/proc/self/clear_refs")
+_MIB: Final = 2**20
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -55,14 +51,13 @@ def measure(job: Mapping[str, Any]) -> dict[str, Any]:
         Error: The model cannot be loaded or fed.
     """
     import_runtime()
-    idle = _resident("VmRSS")
+    idle = resident_memory()
     began = time.perf_counter()
     session = open_session(job["model"], [job["provider"]])
     load = time.perf_counter() - began
     check_providers([job["provider"]], session.get_providers())
     feed = draw_inputs(read_signature(session).inputs, job["batch"], job["dims"])
-    with contextlib.suppress(OSError):
-        _RESET.write_text("5")
+    reset_peak()
     began = time.perf_counter()
     session.run(None, feed)
     first = _MS * (time.perf_counter() - began)
@@ -71,12 +66,12 @@ def measure(job: Mapping[str, Any]) -> dict[str, Any]:
         start = time.perf_counter()
         session.run(None, feed)
         times.append(_MS * (time.perf_counter() - start))
-    peak = _resident("VmHWM")
+    peak = peak_memory()
     return {
         "times": times or [first],
         "first_ms": first,
         "load_s": load,
-        "peak_mib": None if idle is None or peak is None else peak - idle,
+        "peak_mib": None if idle is None or peak is None else (peak - idle) / _MIB,
     }
 
 
@@ -122,16 +117,6 @@ def _size(port: Port, axis: int, batch: int, dims: Mapping[str, int]) -> int:
     raise InputError(
         f"axis {axis} of input '{port.name}' is free: pass --dim {dim or 'NAME'}=SIZE for {port}"
     )
-
-
-def _resident(key: str) -> float | None:
-    """A line of this process's status in MiB; None where the system does not tell."""
-    try:
-        lines = _STATUS.read_text().splitlines()
-    except OSError:
-        return None
-    found = [int(line.split()[1]) / _MIB for line in lines if line.startswith(f"{key}:")]
-    return next((value for value in found if math.isfinite(value)), None)
 
 
 if __name__ == "__main__":

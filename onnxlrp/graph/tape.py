@@ -84,7 +84,7 @@ class Tape:
     ) -> tuple[Value, ...]:
         """Emit one operator with several outputs."""
         values = tuple(self._value(item) for item in inputs)
-        key = (op, values, repr(sorted(attributes.items())), outputs)
+        key = _key(op, values, attributes, outputs)
         if key not in self._known:
             self._known[key] = self._emit(op, values, outputs, attributes)
         return self._known[key]
@@ -99,11 +99,11 @@ class Tape:
 
     def place(self, node: Node) -> tuple[Value | None, ...]:
         """Add a node as it is, or return the outputs of an equal one."""
-        key = (node.op, node.inputs, repr(sorted(node.attributes.items())), len(node.outputs))
         arrays = any(isinstance(value, np.ndarray) for value in node.attributes.values())
         if arrays or node.domain or node.captured or None in node.outputs:
             self._add(node)
             return node.outputs
+        key = _key(node.op, node.inputs, node.attributes, len(node.outputs))
         if key not in self._known:
             self._known[key] = self._add(node)
         return self._known[key]
@@ -286,6 +286,13 @@ class Tape:
         name = f"{SCOPE}{self.prefix}{scope}/{op}_{self._counts[scope, op]}"
         self._counts[scope, op] += 1
         return name
+
+
+def _key(
+    op: str, inputs: tuple[Value | None, ...], attributes: Mapping[str, Attribute], outputs: int
+) -> object:
+    """Equal for equal calls."""
+    return op, inputs, repr(sorted(attributes.items())), outputs
 
 
 def _output_name(node: str, index: int) -> str:

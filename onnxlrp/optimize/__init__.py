@@ -16,7 +16,7 @@ from onnxlrp.optimize.recompute import recompute
 from onnxlrp.optimize.scale import sink
 from onnxlrp.optimize.signs import unbranch
 from onnxlrp.optimize.sweep import Pass, run
-from onnxlrp.optimize.tiles import sink as sink_tiles
+from onnxlrp.optimize.tiles import untile
 
 __all__ = ["ALL", "PASSES", "SUPPORT", "WEIGHTS", "Effort", "Pass", "optimize"]
 
@@ -35,7 +35,7 @@ PASSES: tuple[Pass, ...] = (
     Pass("scale", "moves constant factors of relevance into derived weights", sink),
     Pass("bias", "adds epsilon and biases inside of convolutions", absorb),
     Pass("unbranch", "writes signed stabilisers without Where", unbranch),
-    Pass("targets", "computes once per sample what several targets share", sink_tiles),
+    Pass("targets", "computes once per sample what several targets share", untile),
     Pass("fold", "computes numbers and constant shapes", fold),
 )
 """In this order: `cancel` reads products of `collect`; `unbranch` and `fold` hide what it reads."""

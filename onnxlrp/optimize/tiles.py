@@ -3,13 +3,13 @@
 from onnxlrp.graph.graph import Node, Value
 from onnxlrp.optimize.sweep import Sweep
 
-__all__ = ["sink"]
+__all__ = ["untile"]
 
 ELEMENTWISE = frozenset({"Abs", "Add", "Div", "HardSigmoid", "Max", "Min", "Mul", "Neg", "Relu",
                          "Clip", "Sub"})  # fmt: skip
 
 
-def sink(s: Sweep, node: Node) -> Value | None:
+def untile(s: Sweep, node: Node) -> Value | None:
     """f(Tile(x), Tile(y), numbers)  =>  Tile(f(x, y, numbers)); a convolution by a constant too."""
     if s.t.targets == 1 or node.op not in ELEMENTWISE | {"Conv"} or None in node.inputs:
         return None
@@ -22,13 +22,9 @@ def sink(s: Sweep, node: Node) -> Value | None:
     rest = [value for value, tile in tiled.items() if tile is None]
     if not all(_shared(s, value, node) for value in rest):
         return None
-    inner = [value if tiled[value] is None else _inside(tiled[value]) for value in node.sources]
+    inner = [tile.inputs[0] if (tile := tiled[value]) else value for value in node.sources]
     once = s.t.op(node.op, *inner, **node.attributes)
     return s.t.op("Tile", once, copies[0].inputs[1])
-
-
-def _inside(tile: Node | None) -> Value | None:
-    return None if tile is None else tile.inputs[0]
 
 
 def _shared(s: Sweep, value: Value, node: Node) -> bool:

@@ -13,6 +13,7 @@ from onnxlrp.rules.linear import (
     Pair,
     bias_of,
     contributions,
+    negative_is_rest,
     negative_part,
     positive_part,
     require_positive,
@@ -98,8 +99,7 @@ class Gamma(Rule[LinearMap]):
     def _joins(self, t: Tape, m: LinearMap) -> bool:
         """Whether both sides have one denominator: W- x is W x - W+ x, and epsilon has its sign."""
         plain = self.stabilizer.mode in SYMMETRIC and not self.stabilizer.rms
-        split = m.bias is None or self.bias == "positive"
-        return plain and split and m.weight is not None and t.signs.nonnegative(m.operand)
+        return plain and negative_is_rest(t, m, self.bias)
 
     def _joined(self, t: Tape, m: LinearMap, r: Value) -> Value:
         """Both sides with one more product, one division and two adjoints.
@@ -117,13 +117,12 @@ class Gamma(Rule[LinearMap]):
         sign = t.op("Sign", z)
         s = t.op("Div", t.op("Mul", r, sign), stable)
         n = t.op("Mul", s, t.op("HardSigmoid", z, alpha=-STEEP, beta=0.0))
-        kept = t.op("Mul", s, sign)
-        t.absorb("stabilizer", lambda: t.op("Mul", kept, t.op("Sub", stable, size)))
+        t.absorb("stabilizer", lambda: t.op("Mul", t.op("Mul", s, sign), t.op("Sub", stable, size)))
         up, down = (self._bias(t, m, positive=side) for side in (True, False))
         if up is not None and down is not None:
             t.absorb("bias", lambda: t.op("Mul", t.op("Sub", s, n), up))
             t.absorb("bias", lambda: t.op("Mul", n, down))
-        both = m.adjoint(t, s, self._favour(t, m, x, positive=True)[1])
+        both = m.adjoint(t, s, self._favoured(t, w, positive=True))
         less = m.adjoint(t, n, self._scaled(t, t.op("Neg", t.op("Abs", w))))
         return t.op("Mul", x, t.op("Add", both, less))
 
@@ -136,8 +135,12 @@ class Gamma(Rule[LinearMap]):
         if w is None:
             require_positive(m)
             return (t.op("Mul", x, 1 + self.gamma) if positive else x), None
-        part = t.op("Max" if positive else "Min", w, 0.0)
-        return x, t.op("Add", w, t.op("Mul", part, self.gamma))
+        return x, self._favoured(t, w, positive=positive)
+
+    def _favoured(self, t: Tape, value: Value, *, positive: bool) -> Value:
+        """V + gamma max(v, 0), or with the minimum."""
+        part = t.op("Max" if positive else "Min", value, 0.0)
+        return t.op("Add", value, self._scaled(t, part))
 
     def _bias(self, t: Tape, m: LinearMap, *, positive: bool) -> Maybe:
         bias = bias_of(t, m)
@@ -145,5 +148,4 @@ class Gamma(Rule[LinearMap]):
             return bias
         if self.bias == "none":
             return None
-        part = t.op("Max" if positive else "Min", bias, 0.0)
-        return t.op("Add", bias, t.op("Mul", part, self.gamma))
+        return self._favoured(t, bias, positive=positive)

@@ -29,7 +29,8 @@ Bound = float | tuple[float, ...]
 class ZBox(Rule[LinearMap]):
     """For inputs in a box [low, high], such as pixels.
 
-    q = r / stabilised (W x - W+ l - W- h); R_in = x W^T q - l W+^T q - h W-^T q.
+    q = r / stabilised (W x - W+ l - W- h); R_in = x W^T q - l W+^T q - h W-^T q. Where the bounds
+    are numbers, the last two are one adjoint, (-l W+ - h W-)^T q.
     Conserves; the bias cancels. Source: Montavon et al. 2017, equation 11.
 
     Attributes:
@@ -54,7 +55,9 @@ class ZBox(Rule[LinearMap]):
         """See the class."""
         both, up, down = signed_weights(t, m)
         if both and not self.own and isinstance(self.low, float) and isinstance(self.high, float):
-            return (share(t, m, some(r), self._merged(t, m, up, down), self.stabilizer),)
+            bounds = t.op("Add", t.op("Mul", up, -self.low), t.op("Mul", down, -self.high))
+            merged: list[Pair] = [(t.at(m.operand), weight_of(t, m)), (None, bounds)]
+            return (share(t, m, some(r), merged, self.stabilizer),)
         low, high = (
             (_extreme(t, m, "ReduceMin"), _extreme(t, m, "ReduceMax"))
             if self.own
@@ -64,15 +67,6 @@ class ZBox(Rule[LinearMap]):
         if both:
             pairs.append((high, down))
         return (share(t, m, some(r), pairs, self.stabilizer),)
-
-    def _merged(self, t: Tape, m: LinearMap, up: Maybe, down: Maybe) -> list[Pair]:
-        """One adjoint for both bounds, where they are numbers: of -(l W+ + h W-)."""
-        parts = [t.op("Mul", up, _negative(self.low)), t.op("Mul", down, _negative(self.high))]
-        return [(t.at(m.operand), weight_of(t, m)), (None, t.total(parts))]
-
-
-def _negative(bound: Bound) -> float:
-    return -float(np.asarray(bound))
 
 
 def _bound(t: Tape, bound: Bound, m: LinearMap) -> Value:

@@ -157,6 +157,12 @@ def signed_pairs(t: Tape, m: LinearMap, *, positive: bool, split: bool = True) -
     return pairs
 
 
+def negative_is_rest(t: Tape, m: LinearMap, bias: str) -> bool:
+    """Whether W- x + b- is z - (W+ x + b+): no negative input, and the bias has its two parts."""
+    parts = m.bias is None or bias == "positive"
+    return parts and m.weight is not None and t.signs.nonnegative(m.operand)
+
+
 def signed_bias(t: Tape, bias: Maybe, policy: str, *, positive: bool) -> Maybe:
     """The bias in the positive or negative denominator, by policy."""
     if bias is None or policy == "none" or (policy == "raw" and not positive):
@@ -290,9 +296,7 @@ class AlphaBeta(Rule[LinearMap]):
 
     def _difference(self, t: Tape, m: LinearMap) -> Maybe:
         """min(z - z+, 0), where that is asked for and is z-."""
-        whole = m.bias is None or self.bias == "positive"
-        plain = whole and m.weight is not None and t.signs.nonnegative(m.operand)
-        if self.negative == "products" or not plain:
+        if self.negative == "products" or not negative_is_rest(t, m, self.bias):
             return None
         bias = signed_bias(t, bias_of(t, m), self.bias, positive=True)
         above = contributions(t, m, signed_pairs(t, m, positive=True), bias)

@@ -14,7 +14,15 @@ from onnxlrp.errors import InputError
 from onnxlrp.runtime.result import Array
 from onnxlrp.runtime.signature import Port
 
-__all__ = ["BatchChoice", "Trial", "available_memory", "choose_batch", "peak_memory"]
+__all__ = [
+    "BatchChoice",
+    "Trial",
+    "available_memory",
+    "choose_batch",
+    "peak_memory",
+    "reset_peak",
+    "resident_memory",
+]
 
 _STATUS: Final = Path("/proc/self/status")
 _RESET: Final = Path("/proc/self/clear_refs")
