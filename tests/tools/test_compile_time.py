@@ -7,7 +7,7 @@ import onnx
 import pytest
 from PIL import Image
 
-from tools.bench import compile_time
+from tools.bench import compile_time, plot
 
 
 def test_lines_and_picture(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -22,7 +22,7 @@ def test_lines_and_picture(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
     assert all(line["s_cpu"] > 0 and line["emitted"] > line["nodes"] for line in lines)
     assert [text.split(":")[0] for text in printed[len(lines) :]] == ["epsilon", "epsilon-plus"]
     with Image.open(picture) as drawn:
-        assert drawn.size[0] >= compile_time.SIZE[0]
+        assert drawn.size[0] >= plot.SIZE[0]
         assert len(drawn.convert("RGB").getcolors(1 << 16) or []) > 3
 
 

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,11 +19,11 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 from onnx import ModelProto, TensorProto, helper, numpy_helper  # noqa: E402
-from PIL import Image, ImageDraw  # noqa: E402
+from PIL import Image  # noqa: E402
 
 from onnxlrp.compile import compile as compile_model  # noqa: E402
-from onnxlrp.render.page import FAINT, PAPER, RULE, Caption, make_page, write  # noqa: E402
 from tools.bench.explain import commit  # noqa: E402
+from tools.bench.plot import draw, straight  # noqa: E402
 
 BLOCK = 5
 """Nodes of one block."""
@@ -31,9 +31,6 @@ BLOCK = 5
 NODES = (250, 500, 1000, 2000, 3000, 4000, 5000)
 PRESETS = ("epsilon", "epsilon-plus")
 CHANNELS, SIDE = 8, 4
-SIZE = (860, 520)
-FRAME = (70, 20, 840, 470)
-INKS = ((76, 120, 168), (214, 96, 77), (84, 150, 90), (140, 100, 170))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,10 +122,9 @@ def _timed(model: ModelProto, preset: str) -> tuple[float, float, int]:
 def fit(nodes: Sequence[int], seconds: Sequence[float]) -> Fit:
     """Fit a straight line, and a power, by least squares."""
     n, s = np.array(nodes, dtype=float), np.array(seconds, dtype=float)
-    slope, start = np.polyfit(n, s, 1)
+    line = straight(list(zip(nodes, seconds, strict=True)))
     exponent, _ = np.polyfit(np.log(n), np.log(s), 1)
-    worst = np.abs(start + slope * n - s).max() / s.max()
-    return Fit(float(start), float(slope), float(exponent), float(worst))
+    return Fit(line.start, line.slope, float(exponent), line.worst)
 
 
 def fits(measured: Sequence[Line]) -> dict[str, Fit]:
@@ -140,59 +136,13 @@ def fits(measured: Sequence[Line]) -> dict[str, Fit]:
     return found
 
 
-def draw(measured: Sequence[Line], found: dict[str, Fit]) -> Image.Image:
+def picture(measured: Sequence[Line], found: dict[str, Fit]) -> Image.Image:
     """Draw seconds over nodes: the measurements as dots, the fitted lines through them."""
-    panel = Image.new("RGB", SIZE, PAPER)
-    pen = ImageDraw.Draw(panel)
-    widest, tallest = max(m.nodes for m in measured), max(m.s_cpu for m in measured)
-    x_step, y_step = _step(widest), _step(tallest)
-    place = _scale(widest + x_step / 2, tallest + y_step / 2)
-    _grid(pen, place, (x_step, y_step), (widest, tallest))
-    for ink, (preset, line) in zip(INKS, found.items(), strict=False):
-        first = max(0.0, -line.start / line.slope) if line.slope > 0 else 0.0
-        ends = [place(n, line.start + line.slope * n) for n in (first, widest)]
-        pen.line(ends, fill=ink, width=2)
-        for m in measured:
-            if m.preset == preset:
-                x, y = place(m.nodes, m.s_cpu)
-                pen.ellipse((x - 4, y - 4, x + 4, y + 4), fill=ink)
-    for row, (ink, text) in enumerate(zip(INKS, summary(found), strict=False)):
-        write(pen, (FRAME[0] + 14, FRAME[1] + 12 + 22 * row), text, 15, ink)
-    write(pen, ((FRAME[0] + FRAME[2]) // 2, FRAME[3] + 28), "nodes", 15, FAINT, "ma")
-    write(pen, (8, 2), "s", 15, FAINT)
-    return make_page([panel], Caption(title="Compile time over depth"))
-
-
-def _scale(widest: float, tallest: float) -> Callable[[float, float], tuple[float, float]]:
-    left, top, right, bottom = FRAME
-    return lambda x, y: (
-        left + x / widest * (right - left),
-        bottom - y / tallest * (bottom - top),
-    )
-
-
-def _grid(
-    pen: ImageDraw.ImageDraw,
-    place: Callable[[float, float], tuple[float, float]],
-    steps: tuple[float, float],
-    most: tuple[float, float],
-) -> None:
-    left, top, right, bottom = FRAME
-    for k in range(int(most[1] / steps[1]) + 1):
-        y = place(0, k * steps[1])[1]
-        pen.line((left, y, right, y), fill=RULE)
-        write(pen, (left - 8, int(y) - 9), f"{k * steps[1]:g}", 14, FAINT, "ra")
-    for k in range(int(most[0] / steps[0]) + 1):
-        x = place(k * steps[0], 0)[0]
-        pen.line((x, bottom, x, bottom + 5), fill=FAINT)
-        write(pen, (int(x), bottom + 8), f"{k * steps[0]:,.0f}", 14, FAINT, "ma")
-    pen.line((left, top, left, bottom, right, bottom), fill=FAINT)
-
-
-def _step(most: float) -> float:
-    """1, 2 or 5 times a power of ten, so that there are four to nine steps."""
-    power = 10.0 ** np.floor(np.log10(most / 4))
-    return float(max(k * power for k in (1, 2, 5) if k * power <= most / 4))
+    series = {
+        preset: [(float(m.nodes), m.s_cpu) for m in measured if m.preset == preset]
+        for preset in found
+    }
+    return draw("Compile time over depth", ("nodes", "s"), series, summary(found))
 
 
 def summary(found: dict[str, Fit]) -> list[str]:
@@ -227,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = fits(measured)
     print("\n".join(summary(found)))
     if options.plot is not None:
-        draw(measured, found).save(options.plot)
+        picture(measured, found).save(options.plot)
     return 0
 
 

@@ -9,13 +9,11 @@ that raises gets a line that says so.
 """
 
 import argparse
-import json
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +37,7 @@ from tools.bench.nets import (  # noqa: E402
     specs,
 )
 from tools.bench.process import Outcome, commit, importable, run_worker  # noqa: E402
-from tools.bench.records import Engine, Line, Setting, append, lines, summary  # noqa: E402
+from tools.bench.records import Engine, Line, Setting, lines, publish, summary  # noqa: E402
 
 DEFAULT_PRESETS = ("epsilon", "epsilon-plus", "epsilon-gamma-box", "epsilon-alpha2-beta1")
 OTHERS = {
@@ -267,9 +265,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for provider in options.providers:
             for precision in options.precision:
                 for line in bench(name, provider, precision, options):
-                    print(json.dumps(asdict(line)), flush=True)
+                    publish(line, options.out)
                     measured.append(line)
-                    append(options.out, line)
     print("\n".join(summary(measured)))
     return 0
 

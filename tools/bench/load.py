@@ -5,12 +5,11 @@ one JSON line per measurement.
 """
 
 import argparse
-import json
 import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from onnxlrp.compile import compile as compile_model  # noqa: E402
 from onnxlrp.costs import count  # noqa: E402
 from tools.bench.nets import LARGE, NETS, build  # noqa: E402
 from tools.bench.process import commit, run_worker  # noqa: E402
-from tools.bench.records import append  # noqa: E402
+from tools.bench.records import publish  # noqa: E402
 
 MIB = 2**20
 WEIGHTS = ("fold", "recompute")
@@ -164,8 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     for name in options.models:
         for line in measure(name, options):
-            print(json.dumps(asdict(line)), flush=True)
-            append(options.out, line)
+            publish(line, options.out)
     return 0
 
 

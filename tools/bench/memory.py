@@ -7,12 +7,11 @@ its fullest step (see `tools.bench.live`), weights included. Prints one JSON lin
 """
 
 import argparse
-import json
 import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from tools.bench.explain import ZENNIT  # noqa: E402
 from tools.bench.live import live_set  # noqa: E402
 from tools.bench.nets import NETS, build, draw, specs  # noqa: E402
 from tools.bench.process import commit, importable, run_worker  # noqa: E402
-from tools.bench.records import append  # noqa: E402
+from tools.bench.records import publish  # noqa: E402
 
 MIB = 2**20
 
@@ -145,8 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     for name in options.models:
         for line in measure(name, options):
-            print(json.dumps(asdict(line)), flush=True)
-            append(options.out, line)
+            publish(line, options.out)
     return 0
 
 

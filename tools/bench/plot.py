@@ -41,8 +41,13 @@ def straight(points: Points) -> Straight:
     return Straight(float(start), float(slope), float(worst))
 
 
-def draw(title: str, axes: tuple[str, str], series: Mapping[str, Points]) -> Image.Image:
-    """Draw each series and its line; the legend says how far the points are off the line."""
+def draw(
+    title: str,
+    axes: tuple[str, str],
+    series: Mapping[str, Points],
+    legend: Sequence[str] | None = None,
+) -> Image.Image:
+    """Draw each series and its line; without a legend one says how far its points are off it."""
     panel = Image.new("RGB", SIZE, PAPER)
     pen = ImageDraw.Draw(panel)
     every = [point for points in series.values() for point in points]
@@ -57,7 +62,9 @@ def draw(title: str, axes: tuple[str, str], series: Mapping[str, Points]) -> Ima
         pen.line(ends, fill=ink, width=2)
         for x, y in (place(*point) for point in points):
             pen.ellipse((x - 4, y - 4, x + 4, y + 4), fill=ink)
-        said = f"{name}: off the line by at most {line.worst:.0%}"
+        said = (
+            f"{name}: off the line by at most {line.worst:.0%}" if legend is None else legend[row]
+        )
         write(pen, (FRAME[0] + 14, FRAME[1] + 12 + 22 * row), said, 15, ink)
     write(pen, ((FRAME[0] + FRAME[2]) // 2, FRAME[3] + 30), axes[0], 15, FAINT, "ma")
     write(pen, (8, 2), axes[1], 15, FAINT)

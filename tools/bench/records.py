@@ -99,11 +99,13 @@ class Line:
     commit: str = ""
 
 
-def append(path: Path | None, line: "DataclassInstance") -> None:
-    """Append a line to a file of JSON lines, where there is one."""
+def publish(line: "DataclassInstance", path: Path | None) -> None:
+    """Print a line as JSON, and append it to a file of such lines, where there is one."""
+    text = json.dumps(asdict(line))
+    print(text, flush=True)
     if path is not None:
         with path.open("a") as file:
-            file.write(json.dumps(asdict(line)) + "\n")
+            file.write(text + "\n")
 
 
 def lines(

@@ -24,7 +24,7 @@ from onnxlrp.compile import compile as compile_model  # noqa: E402
 from tools.bench.nets import NETS, specs  # noqa: E402
 from tools.bench.plot import draw, straight  # noqa: E402
 from tools.bench.process import commit, run_worker  # noqa: E402
-from tools.bench.records import append  # noqa: E402
+from tools.bench.records import publish  # noqa: E402
 
 BATCHES = (1, 2, 4, 8, 12, 16)
 SIDES = (112, 160, 224, 320, 448)
@@ -187,8 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         for name in options.models:
             for line in measure(name, options):
-                print(json.dumps(asdict(line)), flush=True)
-                append(options.out, line)
+                publish(line, options.out)
                 measured.append(asdict(line))
     if options.plots is not None:
         print("\n".join(plots(measured, options.plots)))
