@@ -16,7 +16,7 @@ from onnxlrp.audit import Audit, Options, Samples, audit, open_subject
 from onnxlrp.audit.pictures import Panel, draw_sheet, heat_panel, panels
 from onnxlrp.audit.selftest import CASES, run_case
 from onnxlrp.audit.structure import composite_file, flat_composite, with_average_pools
-from onnxlrp.cli.audit_files import format_audit
+from onnxlrp.cli.audit.files import format_audit
 from onnxlrp.compile import compile as compile_model
 from onnxlrp.graph.read import read
 from onnxlrp.render.save import save

@@ -6,10 +6,10 @@ import re
 from typing import Final
 
 from onnxlrp.data import load_labels
-from onnxlrp.data.datasets import Listing, choose
-from onnxlrp.data.datasets_folders import list_data
-from onnxlrp.data.datasets_grids import FieldSettings, is_gridded, list_fields
-from onnxlrp.data.grids import NINO34, Region
+from onnxlrp.data.datasets.fields import FieldSettings, is_gridded, list_fields
+from onnxlrp.data.datasets.folders import list_data
+from onnxlrp.data.datasets.listing import Listing, choose
+from onnxlrp.data.grids.grid import NINO34, Region
 from onnxlrp.errors import DataError, InputError
 
 __all__ = ["NAMES", "add_fields", "field_settings", "field_words", "list_samples"]

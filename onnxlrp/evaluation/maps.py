@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from onnxlrp.data.datasets_items import Item
+from onnxlrp.data.datasets.items import Item
 from onnxlrp.evaluation.frame import Frame
 from onnxlrp.render import Style, render, save
 from onnxlrp.render.picture import as_picture

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onnxlrp.data.datasets import Listing
+from onnxlrp.data.datasets.listing import Listing
 from onnxlrp.errors import InputError
 from onnxlrp.metrics import METRICS, Asked, Case, parse_metrics
 

@@ -9,8 +9,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from onnxlrp.data.datasets import Entry
-from onnxlrp.data.datasets_items import Item, ItemReader
+from onnxlrp.data.datasets.items import Item, ItemReader
+from onnxlrp.data.datasets.listing import Entry
 from onnxlrp.errors import DataError, Error
 from onnxlrp.evaluation.frame import Floats
 from onnxlrp.evaluation.journal import Journal, Record

@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from models import transformer
-from onnxlrp.cli.bench_run import draw_inputs
+from onnxlrp.cli.bench.worker import draw_inputs
 from onnxlrp.errors import InputError
 from onnxlrp.runtime.signature import Port
 from tests.cli.test_bad_input import one_line

@@ -10,10 +10,10 @@ import onnx
 import pytest
 
 from onnxlrp.cli import main
-from onnxlrp.data.grids import NINO34
-from onnxlrp.data.grids_climate import anomalies, label, region_index
-from onnxlrp.data.grids_files import read_fields
-from onnxlrp.data.grids_samples import samples
+from onnxlrp.data.grids.climate import anomalies, label, region_index
+from onnxlrp.data.grids.files import read_fields
+from onnxlrp.data.grids.grid import NINO34
+from onnxlrp.data.grids.samples import samples
 from onnxlrp.esn import Settings, fit, make_reservoir, to_onnx
 from tests.data.fields import write_fields
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxlrp.data.grids import Fields, Grid
+from onnxlrp.data.grids.grid import Fields, Grid
 
 LATS = np.arange(-88.0, 89.0, 2.0)
 LONS = np.arange(0.0, 360.0, 2.0)

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from onnxlrp.data.datasets import choose, unique
-from onnxlrp.data.datasets_folders import list_data
-from onnxlrp.data.datasets_items import ItemReader
+from onnxlrp.data.datasets.folders import list_data
+from onnxlrp.data.datasets.items import ItemReader
+from onnxlrp.data.datasets.listing import choose, unique
 from onnxlrp.data.preprocess import Preprocessing
 from onnxlrp.errors import DataError
 from tests.data.ports import port

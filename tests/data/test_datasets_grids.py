@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from onnxlrp.data.datasets import choose
-from onnxlrp.data.datasets_grids import FieldSettings, is_gridded, list_fields
-from onnxlrp.data.datasets_items import ItemReader
-from onnxlrp.data.grids import NINO34, Region
-from onnxlrp.data.grids_climate import anomalies, label, region_index
-from onnxlrp.data.grids_files import read_fields
-from onnxlrp.data.grids_samples import samples
+from onnxlrp.data.datasets.fields import FieldSettings, is_gridded, list_fields
+from onnxlrp.data.datasets.items import ItemReader
+from onnxlrp.data.datasets.listing import choose
+from onnxlrp.data.grids.climate import anomalies, label, region_index
+from onnxlrp.data.grids.files import read_fields
+from onnxlrp.data.grids.grid import NINO34, Region
+from onnxlrp.data.grids.samples import samples
 from onnxlrp.errors import DataError, RuntimeMissing
 from tests.data.fields import sea, write_fields
 from tests.data.ports import port

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from onnxlrp.data.grids import NINO34, Grid, Region, roll, same_grid
-from onnxlrp.data.grids_climate import anomalies, label, region_index
-from onnxlrp.data.grids_samples import gather, samples, scatter
+from onnxlrp.data.grids.climate import anomalies, label, region_index
+from onnxlrp.data.grids.grid import NINO34, Grid, Region, roll, same_grid
+from onnxlrp.data.grids.samples import gather, samples, scatter
 from onnxlrp.errors import DataError
 from tests.data.fields import LATS, LONS, make, sea, seasonless
 

@@ -5,9 +5,9 @@ import sys
 import numpy as np
 import pytest
 
-from onnxlrp.data.grids import same_grid
-from onnxlrp.data.grids_climate import anomalies, label, region_index
-from onnxlrp.data.grids_files import read_fields
+from onnxlrp.data.grids.climate import anomalies, label, region_index
+from onnxlrp.data.grids.files import read_fields
+from onnxlrp.data.grids.grid import same_grid
 from onnxlrp.errors import DataError, RuntimeMissing
 from tests.data.fields import LATS, LONS, make, seasonless
 

@@ -3,9 +3,9 @@
 import numpy as np
 
 from onnxlrp.compile import compile as compile_
-from onnxlrp.data.grids import NINO34
-from onnxlrp.data.grids_climate import anomalies, label, region_index
-from onnxlrp.data.grids_samples import samples
+from onnxlrp.data.grids.climate import anomalies, label, region_index
+from onnxlrp.data.grids.grid import NINO34
+from onnxlrp.data.grids.samples import samples
 from onnxlrp.esn import Settings, fit, make_reservoir, to_onnx
 from onnxlrp.render.grid import Globe, draw_grid
 from onnxlrp.runtime import Explainer

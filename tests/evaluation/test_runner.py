@@ -10,8 +10,8 @@ from PIL import Image
 
 import onnxlrp
 from models import shapes
-from onnxlrp.data.datasets_folders import list_data
-from onnxlrp.data.datasets_items import ItemReader
+from onnxlrp.data.datasets.folders import list_data
+from onnxlrp.data.datasets.items import ItemReader
 from onnxlrp.data.preprocess import PRESETS
 from onnxlrp.errors import DataError
 from onnxlrp.evaluation.frame import black

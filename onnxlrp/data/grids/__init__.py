@@ -1,0 +1,1 @@
+"""Fields on a latitude-longitude grid: files, anomalies, regions, samples."""
