@@ -18,6 +18,9 @@ TARGET: Final = "target"
 SEED: Final = "seed"
 LEDGER: Final = "ledger"
 SHADOW: Final = "shadow"
+PICTURE: Final = "picture"
+"""Input that takes a picture as files hold it; key of the composite that says what it becomes."""
+OVERLAY: Final = "overlay/"
 NOTES: Final = "relevance.notes"
 """Key under which a source model says what belongs beside each map: JSON, pairs of texts."""
 
@@ -35,6 +38,13 @@ LEDGER_COLUMNS: Final = (
 
 LATER: Final = frozenset({"labels", "notes", "shadow"})
 """Fields that older graphs lack."""
+
+_FORMS: Final[Mapping[str, type]] = {
+    **dict.fromkeys(("inputs", "ledger", "probes", "notes"), tuple),
+    **dict.fromkeys(("composite", "preprocessing", "labels"), dict),
+    "shadow": bool,
+}
+"""Types of the fields that are no text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +83,12 @@ class Metadata:
     labels: Mapping[str, Sequence[int | str]] = field(default_factory=dict)
     notes: Sequence[Sequence[str]] = ()
 
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """The names behind `relevance/`: the inputs, or what a picture became in the graph."""
+        wrapped = self.composite.get(PICTURE)
+        return (str(wrapped.get("input")),) if isinstance(wrapped, Mapping) else self.inputs
+
     def properties(self) -> dict[str, str]:
         """Return the entries of `metadata_props`: key `onnxlrp.<field>`, value JSON."""
         return {
@@ -95,10 +111,26 @@ class Metadata:
                 continue
             try:
                 value = json.loads(properties[PREFIX + name])
-            except (KeyError, ValueError) as error:
+            except (KeyError, ValueError, RecursionError) as error:
                 raise ModelError(f"metadata key '{PREFIX + name}' is missing or damaged") from error
             fields[name] = tuple(value) if isinstance(value, list) else value
+            if not _fits(name, fields[name]):
+                raise ModelError(f"metadata key '{PREFIX + name}' has a value of another form")
         return cls(**fields)  # type: ignore[arg-type]
+
+
+def _fits(name: str, value: object) -> bool:
+    if not isinstance(value, _FORMS.get(name, str)):
+        return False
+    if name == "labels":
+        return isinstance(value, dict) and all(isinstance(each, list) for each in value.values())
+    if name == "notes":
+        return all(isinstance(each, list) and len(each) == 2 for each in _items(value))
+    return all(isinstance(each, str) for each in _items(value))
+
+
+def _items(value: object) -> tuple[object, ...]:
+    return value if isinstance(value, tuple) else ()
 
 
 def is_explanation(properties: Mapping[str, str]) -> bool:

@@ -28,6 +28,12 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         metavar="NAME|FILE",
         help="store how pictures are prepared: imagenet, unit, raw, tf, caffe or a .json file",
     )
+    parser.add_argument(
+        "--picture",
+        action="store_true",
+        help="take pictures as they are (uint8 RGB [N, H, W, 3], any size) and add "
+        "overlay/<input>, the heat over the picture; needs --preprocess",
+    )
     parser.set_defaults(run=run)
 
 
@@ -46,6 +52,10 @@ def run(options: argparse.Namespace) -> int:
         **target_keywords(options),
         **output_keywords(options),
     )
+    if options.picture:
+        from onnxlrp.pictures import with_pictures
+
+        graph = with_pictures(graph, steps)
     graph.save(out)
     metadata = graph.metadata
     inputs = ", ".join(f"'{name}'" for name in metadata.inputs)

@@ -57,7 +57,7 @@ def _shown(sample: Sample, name: str, index: int) -> Image.Image | npt.NDArray[n
     """Return the picture or the values of one sample; None where they cannot be told apart."""
     if sample.picture is not None:
         return sample.picture
-    array = sample.inputs[name]
+    array = sample.inputs.get(name, next(iter(sample.inputs.values())))
     return array[index] if array.ndim and index < len(array) else None
 
 

@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
     check_no_overwrite(writer.out, options.model, *files)
     explain = open_explainer(options)
     metadata = explain.metadata
-    writer = replace(writer, inputs=metadata.inputs, heat="quantize" in metadata.composite)
+    writer = replace(writer, inputs=metadata.maps, heat="quantize" in metadata.composite)
     if steps is None and metadata.preprocessing:
         steps = Preprocessing.from_json(metadata.preprocessing)
     reader = Reader(metadata=metadata, labels=labels, top=options.top)

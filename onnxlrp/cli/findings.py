@@ -4,13 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
+from onnxlrp.data.labels import Floats, label, shares
 from onnxlrp.metadata import Metadata
 from onnxlrp.render import Caption
 from onnxlrp.runtime import Result
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +54,9 @@ class Finding:
         numbers += self.notes
         target = f"target {self.target}, " if self.target else ""
         return Caption(
-            title=self.label or (f"class {self.target}" if self.top else self.name),
+            title=self.label or (f"class {self.target}" if self.target and self.top else self.name),
             subtitle=f"{self.name}: {target}composite {self.composite}",
-            top=tuple((label, _score(score, share), share) for label, score, share in self.top),
+            top=tuple((name, _score(score, share), share) for name, score, share in self.top),
             heading=f"output '{self.output}'" + ("" if self._probable else " (bars: softmax)"),
             numbers=tuple(numbers),
         )
@@ -70,9 +68,10 @@ class Finding:
     def text(self) -> str:
         """Return the lines that are printed."""
         said = self.label or (f"target {self.target}" if self.target else "explained")
-        lines = [f"{self.name}: {said}" + (f" ({self.target})" if self.label else "")]
-        width = max((len(label) for label, _, _ in self.top), default=0)
-        lines += [f"  {label:<{width}}  {_score(score, s)}" for label, score, s in self.top]
+        index = f" ({self.target})" if self.label and self.target else ""
+        lines = [f"{self.name}: {said}{index}"]
+        width = max((len(name) for name, _, _ in self.top), default=0)
+        lines += [f"  {name:<{width}}  {_score(score, s)}" for name, score, s in self.top]
         numbers = self.caption().numbers
         width = max(18, *(len(name) for name, _ in numbers)) if numbers else 0
         lines += [f"  {name:<{width}}  {value}" for name, value in numbers]
@@ -84,7 +83,7 @@ class Finding:
             "name": self.name,
             "target": self.target or None,
             "label": self.label or None,
-            "top": [{"label": label, "score": score} for label, score, _ in self.top],
+            "top": [{"label": name, "score": score} for name, score, _ in self.top],
             "score": self.score,
             "relevance": self.relevance,
             "conservation": self.conservation,
@@ -117,7 +116,7 @@ class Reader:
         return Finding(
             name=name,
             target=",".join(map(str, target)),
-            label=self._label(target[0]) if self.labels and len(target) == 1 else "",
+            label=self._said(target),
             top=() if classes is None or classes.size < 2 else self._best(classes),
             score=self._score(result, index, scores, target),
             relevance=sum(parts) if parts else None,
@@ -127,7 +126,7 @@ class Reader:
         )
 
     def _inputs(self, result: Result) -> list[str]:
-        return [name for name in self.metadata.inputs if name in result.relevance]
+        return [name for name in self.metadata.maps if name in result.relevance]
 
     def _score(
         self, result: Result, index: int, scores: Floats, target: Sequence[int]
@@ -143,28 +142,22 @@ class Reader:
             return None
         return float(scores.reshape([n for n in scores.shape if n != 1])[tuple(target)])
 
-    def _label(self, index: int) -> str:
-        return self.labels[index] if index < len(self.labels) else f"class {index}"
+    def _said(self, target: Sequence[int]) -> str:
+        kind, *classes = self.metadata.target.split(":")
+        if kind == "contrast":
+            return " minus ".join(label(self.labels, int(index)) for index in classes)
+        return label(self.labels, target[0]) if self.labels and len(target) == 1 else ""
 
     def _best(self, scores: Floats) -> tuple[tuple[str, float, float], ...]:
         order = np.argsort(-scores, kind="stable")[: self.top]
-        shares = _shares(scores)
-        return tuple((self._label(int(k)), float(scores[k]), float(shares[k])) for k in order)
+        parts, names = shares(scores), self.labels
+        return tuple((label(names, int(k)), float(scores[k]), float(parts[k])) for k in order)
 
 
 def _index(result: Result, index: int) -> list[int]:
     if result.target is None:
         return []
     return [int(part) for part in np.asarray(result.target[index], np.int64).reshape(-1)]
-
-
-def _shares(scores: Floats) -> Floats:
-    """Return probabilities: the scores where they are such, else their softmax."""
-    if (scores >= 0).all() and abs(scores.sum() - 1) < 1e-2:
-        return scores
-    powers: Floats = np.exp(scores - scores.max())
-    powers /= powers.sum()
-    return powers
 
 
 def _score(score: float, share: float) -> str:

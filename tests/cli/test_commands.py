@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -157,6 +158,14 @@ def test_target_chosen_when_explaining(command, cnn, photo, tmp_path):
     np.testing.assert_allclose(
         np.load(a)["relevance/picture"], np.load(b)["relevance/picture"], rtol=1e-5, atol=1e-7
     )
+
+
+def test_two_classes_are_both_named(command, cnn, photo, labels, tmp_path):
+    words = ("explain", cnn, photo, "-o", tmp_path / "x.png", "--target", "contrast:1:0")
+    first, second = Path(labels).read_text().split()[:2]
+    _, out, _ = command(*words, "--labels", labels)
+    assert out.startswith(f"photo: {second} minus {first}\n")
+    assert command(*words)[1].startswith("photo: class 1 minus class 0\n")
 
 
 def test_standard_input(cnn, photo, tmp_path):
