@@ -8,11 +8,22 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-from onnxlrp.cli import audit, bench, composites, evaluate, explain, inspect, paths
+from onnxlrp.cli import audit, batch, bench, composites, evaluate, explain, inspect, paths, serve
 from onnxlrp.cli import compile as compile_command
 from onnxlrp.errors import Error
 
-_COMMANDS: Final = (compile_command, explain, inspect, composites, evaluate, paths, audit, bench)
+_COMMANDS: Final = (
+    compile_command,
+    explain,
+    inspect,
+    composites,
+    evaluate,
+    paths,
+    audit,
+    serve,
+    batch,
+    bench,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,7 +74,8 @@ def describe(error: BaseException) -> str:
         return "out of memory: use a smaller input or --batch-size 1"
     if isinstance(error, OSError) and error.strerror:
         return f"'{error.filename}': {error.strerror}" if error.filename else error.strerror
-    return " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(str(error).split()) or type(error).__name__
+    return "".join(each if each.isprintable() else "?" for each in text)
 
 
 def _version() -> str:

@@ -8,6 +8,7 @@ from onnxlrp.metadata import is_explanation
 
 _METADATA_PROPS: Final = 14
 _MAX_ENTRY: Final = 64 * 2**20
+_MAX_FIELDS: Final = 100_000
 
 
 def is_explanation_graph(path: str | os.PathLike[str]) -> bool:
@@ -28,11 +29,15 @@ def is_explanation_graph(path: str | os.PathLike[str]) -> bool:
 def _properties(file: IO[bytes], end: int) -> dict[str, str]:
     """Read `metadata_props` of a ModelProto; other fields are skipped, not read."""
     found: dict[str, str] = {}
-    while file.tell() < end:
+    for _ in range(_MAX_FIELDS):
+        if file.tell() >= end:
+            return found
         key = _varint(file)
         number, wire = key >> 3, key & 7
         if wire == 2:
             length = _varint(file)
+            if length > end - file.tell():
+                raise ValueError("a field is longer than the file")
             if number == _METADATA_PROPS and length <= _MAX_ENTRY:
                 found.update([_entry(file.read(length))])
             else:
@@ -41,7 +46,7 @@ def _properties(file: IO[bytes], end: int) -> dict[str, str]:
             _varint(file)
         else:
             file.seek({1: 8, 5: 4}.get(wire, end), os.SEEK_CUR)
-    return found
+    raise ValueError("too many fields")
 
 
 def _entry(content: bytes) -> tuple[str, str]:

@@ -7,6 +7,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from onnxlrp.data.layout import Layout, Port, find_layout
+from onnxlrp.data.pictures import MAX_PIXELS
 from onnxlrp.data.preprocess import DTYPES, MAX_SIDE, PRESETS, Preprocessing, Size
 from onnxlrp.errors import DataError
 
@@ -122,7 +123,7 @@ def _resized(size: tuple[int, int], steps: Preprocessing, layout: Layout) -> tup
         height, width = max(height, least[0]), max(width, least[1])
     else:
         return size
-    if max(height, width) > MAX_SIDE:
+    if max(height, width) > MAX_SIDE or height * width > MAX_PIXELS:
         raise DataError(f"preprocessing makes a picture of {height}x{width} pixels: too large")
     return height, width
 

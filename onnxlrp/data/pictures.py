@@ -2,11 +2,12 @@
 
 import io
 import os
+import struct
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from onnxlrp.errors import DataError
 
@@ -21,31 +22,47 @@ _UNREADABLE: Final = (
     SyntaxError,
     ValueError,
     EOFError,
+    TypeError,
+    LookupError,
+    struct.error,
     Image.DecompressionBombError,
 )
+_TURNS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
-def load_picture(source: str | os.PathLike[str] | bytes, name: str = "picture") -> Image.Image:
+def load_picture(
+    source: str | os.PathLike[str] | bytes, name: str = "picture", most_pixels: int | None = None
+) -> Image.Image:
     """Read a picture as RGB, turned as its EXIF entry says, transparent parts on white.
 
     Args:
         source: Path, or the bytes of the file.
         name: What errors call the picture where it is given as bytes.
+        most_pixels: A larger picture is refused before it is decoded; None: `MAX_PIXELS`.
 
     Raises:
         DataError: It cannot be read, or is too large.
     """
     if not isinstance(source, bytes):
         name, source = os.fspath(source), read_bytes(source)
+    most_pixels = MAX_PIXELS if most_pixels is None else most_pixels
     try:
         with Image.open(io.BytesIO(source), formats=_FORMATS) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
+            if picture.width * picture.height > most_pixels:
                 raise DataError(
                     f"'{name}' has {picture.width} x {picture.height} pixels, more than "
-                    f"{MAX_PIXELS}: make it smaller first"
+                    f"{most_pixels}: make it smaller first"
                 )
             picture.load()
-            return _as_rgb(ImageOps.exif_transpose(picture))
+            return _as_rgb(_upright(picture))
     except _UNREADABLE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, UnidentifiedImageError):
@@ -70,6 +87,12 @@ def read_bytes(path: str | os.PathLike[str], limit: int = MAX_BYTES) -> bytes:
     if not content:
         raise DataError(f"'{os.fspath(path)}' is empty")
     return content
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """Turn a picture as EXIF says; its other entries may be damaged, they are not written again."""
+    turn = _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    return picture if turn is None else picture.transpose(turn)
 
 
 def _as_rgb(picture: Image.Image) -> Image.Image:

@@ -12,6 +12,7 @@ from onnxlrp.errors import DataError
 Size: TypeAlias = int | tuple[int, int]
 
 MAX_SIDE: Final = 16_384
+MAX_FILE: Final = 2**20
 DTYPES: Final = (
     *("float16", "float32", "float64"),
     *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
@@ -69,8 +70,8 @@ class Preprocessing:
                 f"unknown preprocessing '{text}'; known: {', '.join(PRESETS)}, or a .json file"
             )
         try:
-            entries = json.loads(read_bytes(text))
-        except ValueError as error:
+            entries = json.loads(read_bytes(text, MAX_FILE))
+        except (ValueError, RecursionError) as error:
             raise DataError(f"preprocessing file '{text}' is not JSON: {error}") from error
         if not isinstance(entries, dict):
             raise DataError(f"preprocessing file '{text}' is not a JSON object")

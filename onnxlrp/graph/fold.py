@@ -1,19 +1,31 @@
 """Knows the constants of a model: evaluates small nodes whose inputs are constant."""
 
 import logging
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import onnx
-from onnx import NodeProto, TensorProto, numpy_helper
+from onnx import NodeProto, TensorProto, defs, helper, numpy_helper, shape_inference
 from onnx.reference import ReferenceEvaluator
 
 from onnxlrp.graph.graph import Value
+from onnxlrp.graph.read import FAULTS
 
 log = logging.getLogger(__name__)
 
 LIMIT = 1 << 16
 """Largest number of elements that is evaluated at compile time."""
+
+GROWING = frozenset(
+    {
+        *("AffineGrid", "BlackmanWindow", "CenterCropPad", "Col2Im", "ConstantOfShape"),
+        *("ConvTranspose", "DFT", "Expand", "GridSample", "HammingWindow", "HannWindow"),
+        *("MaxUnpool", "MelWeightMatrix", "OneHot", "Pad", "Range", "Resize", "STFT", "Tile"),
+        "Upsample",
+    }
+)
+"""Operators whose inputs say in numbers how large the output is."""
 
 RANDOM = frozenset({"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike"})
 
@@ -34,7 +46,8 @@ def folded(node: NodeProto, inputs: Sequence[Value | None], opset: int) -> list[
         node, inputs = _cast(node, inputs)
     if any(attribute.HasField("g") for attribute in node.attribute):
         return nothing
-    if not all(value is None or is_small(value) for value in inputs):
+    present = [value for value in inputs if value is not None]
+    if not all(map(is_small, present)) or _is_large(node, present, opset):
         return nothing
     return _evaluate(node, inputs, opset) or nothing
 
@@ -76,6 +89,33 @@ def _cast(
     if like is None or like.dtype == TensorProto.UNDEFINED:
         return node, inputs
     return onnx.helper.make_node("Cast", node.input[:1], node.output, to=like.dtype), inputs[:1]
+
+
+def _is_large(node: NodeProto, inputs: Sequence[Value], opset: int) -> bool:
+    """Whether an output would have more than `LIMIT` elements, found without making it."""
+    growing = node.op_type in GROWING
+    if not growing and math.prod(value.size or 1 for value in inputs) <= LIMIT:
+        return False
+    types = {v.name: helper.make_tensor_type_proto(v.dtype, v.shape) for v in inputs}
+    tensors = {v.name: v.tensor for v in inputs if v.tensor is not None}
+    try:
+        schema = defs.get_schema(node.op_type, opset, node.domain)
+        opsets = [helper.make_opsetid(node.domain, opset)]
+        found = shape_inference.infer_node_outputs(
+            schema, node, types, tensors, opset_imports=opsets, ir_version=10
+        )
+    except (*FAULTS, defs.SchemaError) as why:
+        log.debug("node '%s' (%s) has no known shape: %s", node.name, node.op_type, why)
+        return growing
+    sizes = [_count(proto.tensor_type) for proto in found.values()]
+    return any(growing if size is None else size > LIMIT for size in sizes)
+
+
+def _count(kind: onnx.TypeProto.Tensor) -> int | None:
+    dims = kind.shape.dim
+    if not kind.HasField("shape") or not all(dim.HasField("dim_value") for dim in dims):
+        return None
+    return math.prod(int(dim.dim_value) for dim in dims)
 
 
 def _evaluate(

@@ -1,5 +1,6 @@
 """Turns a graph back into a model and writes it whole or not at all."""
 
+import filecmp
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,8 @@ __all__ = ["LIMIT", "save", "to_bytes", "to_model"]
 
 LIMIT = 2**31 - 1
 """Largest protobuf message in bytes."""
+
+_CODE = frozenset({".py", ".pyc", ".pyd", ".so"})
 
 
 def to_model(
@@ -77,7 +80,9 @@ def save(model: ModelProto, path: str | os.PathLike[str], folder: str) -> None:
     """Write a model; external data is copied beside it.
 
     Raises:
-        ModelError: The file or its data cannot be written; nothing is left half-written.
+        ModelError: The file or its data cannot be written; nothing is left half-written. The model
+            names its data: a hidden file, code that Python may import, or another file that exists
+            is not written.
     """
     target = Path(path)
     if not target.parent.is_dir():
@@ -121,8 +126,10 @@ def _copy_external(model: ModelProto, source: Path, target: Path) -> None:
     locations = {_entries(tensor)["location"] for tensor in _external(model)}
     for location in sorted(locations):
         there = target / location
-        if there.exists() and there.resolve() == (source / location).resolve():
+        if _is_there(source / location, there):
             continue
+        if there.suffix.lower() in _CODE or any(part[0] == "." for part in Path(location).parts):
+            raise ModelError(f"external data '{location}' is not copied under such a name")
         there.parent.mkdir(parents=True, exist_ok=True)
         partial = there.with_name(f".{there.name}.partial")
         try:
@@ -130,6 +137,14 @@ def _copy_external(model: ModelProto, source: Path, target: Path) -> None:
             partial.replace(there)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def _is_there(data: Path, copy: Path) -> bool:
+    if not os.path.lexists(copy):
+        return False
+    if copy.is_file() and (copy.samefile(data) or filecmp.cmp(copy, data, shallow=False)):
+        return True
+    raise ModelError(f"'{copy}' exists and is other data: remove it, or write to another folder")
 
 
 def _external(model: ModelProto) -> list[TensorProto]:

@@ -14,7 +14,7 @@ from onnxlrp.runtime.providers import CUDA, Session, failures, import_runtime
 from onnxlrp.runtime.result import Array
 from onnxlrp.runtime.settings import TENSORRT, Settings
 
-__all__ = ["Bound", "Captured", "Direct", "Runner", "choose_runner"]
+__all__ = ["Bound", "Captured", "Direct", "Runner", "choose_runner", "run_options"]
 
 Feed: TypeAlias = Mapping[str, Array]
 Key: TypeAlias = tuple[object, ...]
@@ -36,13 +36,14 @@ class Runner(Protocol):
         """Return the outputs of the given names."""
 
 
-def choose_runner(session: Session, settings: Settings) -> Runner:
+def choose_runner(session: Session, settings: Settings, options: object = None) -> Runner:
     """Return what suits the providers: buffers are for a device, on the CPU they save nothing.
+
+    A CUDA graph is replayed with options of its own.
 
     Raises:
         ModelError: A CUDA graph is asked for, but CUDA does not work, or a value is no tensor.
     """
-    options = _run_options(settings, session)
     if not {CUDA, TENSORRT} & set(session.get_providers()[:1]):
         if settings.cuda_graph:
             raise ModelError("cuda_graph: CUDA does not work here; run without cuda_graph")
@@ -227,10 +228,10 @@ def _graph_options(number: str) -> object:
     return options
 
 
-def _run_options(settings: Settings, session: Session) -> object:
-    if not settings.shrink:
-        return None
+def run_options(session: Session, settings: Settings) -> Any:
+    """Return the options of all runs; setting their `terminate` breaks off what is under way."""
     options = import_runtime().RunOptions()
-    device = "gpu:0;cpu:0" if CUDA in session.get_providers() else "cpu:0"
-    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", device)
+    if settings.shrink:
+        device = "gpu:0;cpu:0" if CUDA in session.get_providers() else "cpu:0"
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", device)
     return options

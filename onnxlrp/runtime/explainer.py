@@ -19,7 +19,7 @@ from onnxlrp.runtime.batching import (
     resident_memory,
     sample_inputs,
 )
-from onnxlrp.runtime.binding import choose_runner
+from onnxlrp.runtime.binding import choose_runner, run_options
 from onnxlrp.runtime.collect import Collector
 from onnxlrp.runtime.jobs import Found, Job, Request, join, joint_key, make_job, split
 from onnxlrp.runtime.plan import Plan, Slot
@@ -85,7 +85,8 @@ class Explainer:
         self._weights = weights  # the session reads them in place
         shared = None if weights is None else weights.of(source)
         self._session = open_session(source, providers, settings, shared)
-        self._runner = choose_runner(self._session, settings)
+        self._options = run_options(self._session, settings)
+        self._runner = choose_runner(self._session, settings, self._options)
         self.parallel = self._runner.parallel
         self.metadata = Metadata.read(self._session.get_modelmeta().custom_metadata_map)
         self.signature = read_signature(self._session)
@@ -228,6 +229,17 @@ class Explainer:
             results.append(make_result(part, None if target is None else target[low:high]))
             low = high
         return results
+
+    def stop(self) -> None:
+        """Break off the runs under way; they and later ones raise ModelError until `resume`.
+
+        A run ends before its next node. The replay of a CUDA graph is not broken off.
+        """
+        self._options.terminate = True
+
+    def resume(self) -> None:
+        """Let runs pass again after `stop`."""
+        self._options.terminate = False
 
     def assignment(self) -> dict[str, str]:
         """Return the provider of each node of the graph as ONNX Runtime optimised it.

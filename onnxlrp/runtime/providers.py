@@ -141,6 +141,8 @@ def open_session(
     runtime, settings = import_runtime(), settings or Settings()
     if providers is None:
         providers = [CUDA, CPU] if cuda_works() else [CPU]
+    elif any(CUDA in (each, each[0]) for each in providers):
+        cuda_works()  # loads the libraries of the pip packages
     options = _options(runtime)
     options.enable_mem_pattern = settings.pattern
     options.intra_op_num_threads = settings.threads or 0

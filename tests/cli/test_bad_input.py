@@ -9,6 +9,8 @@ import pytest
 from onnx import helper
 
 from onnxlrp.cli import main
+from onnxlrp.cli.app import describe
+from onnxlrp.errors import ModelError
 
 MODELS = [
     ("empty", b""),
@@ -222,3 +224,7 @@ def test_help_and_version(capsys):
     for verb in ("compile", "explain", "inspect", "composites"):
         assert main([verb, "--help"]) == 0
     assert "onnxlrp" in capsys.readouterr().out
+
+
+def test_names_of_models_cannot_speak_to_the_terminal():
+    assert describe(ModelError("node 'a\x1b[2J\nb' is odd")) == "node 'a?[2J b' is odd"
