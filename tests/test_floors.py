@@ -29,6 +29,7 @@ COMPILER = {
     "compile": 6,
     "costs": 6,
     "inspection": 6,
+    "pictures": 6,
     "probe": 6,
 }
 DEPLOYMENT = {"data": 1, "render": 1, "runtime": 1, "distribute": 2, "metrics": 2, "serve": 2}
@@ -46,6 +47,7 @@ SIDEWAYS = {
     ("attributors", "plan"),
     ("hidden", "plan"),
     ("inspection", "costs"),
+    ("pictures", "compile"),
     ("audit", "evaluation"),
     ("audit", "esn"),
 }

@@ -1,0 +1,1 @@
+"""Puts explanation graphs behind inference servers, on a laptop or into a browser."""

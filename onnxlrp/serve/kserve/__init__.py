@@ -1,0 +1,1 @@
+"""Lays explanation graphs out for KServe: a manifest, an image and the program inside it."""

@@ -1,0 +1,1 @@
+"""Lays explanation graphs out as a model repository of Triton."""

@@ -1,0 +1,1 @@
+"""A static page that runs an explanation graph in the browser."""
