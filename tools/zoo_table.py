@@ -266,7 +266,7 @@ def _row(group: Sequence[Entry], results: dict[str, Result]) -> str:
 
 
 def _plain(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;")
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("](", "]\\(")
 
 
 def findings(results: dict[str, Result]) -> str:
