@@ -4,8 +4,8 @@
 
 Each server, and pip-audit, has an environment of its own, as some pin what others need newer. It is
 made once, in `build/servers` or the folder that `ONNXLRP_SERVERS` names, and made anew when its
-requirements change. Where it cannot be made within five minutes, the status is 1 and one line says
-why.
+requirements change. Where it cannot be made within five minutes, or `ONNXLRP_SKIP_SERVERS` names
+it, the status is 1 and one line says why.
 """
 
 import argparse
@@ -51,10 +51,12 @@ def python_of(name: str, limit: float = LIMIT) -> Path:
     """Return the Python of a server's environment, which is made where there is none.
 
     Raises:
-        MissingError: It cannot be made in time.
+        MissingError: It cannot be made in time, or is left out.
     """
     if name not in REQUIREMENTS:
         raise MissingError(f"unknown server '{name}'; known: {', '.join(REQUIREMENTS)}")
+    if name in os.environ.get("ONNXLRP_SKIP_SERVERS", "").split():
+        raise MissingError(f"ONNXLRP_SKIP_SERVERS leaves out '{name}'")
     folder = root() / name
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _locked(folder.with_suffix(".lock")):
