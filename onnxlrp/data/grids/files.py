@@ -21,6 +21,9 @@ _READERS: Final[Mapping[str, tuple[str, ...]]] = {
     ".zarr": ("zarr",),
     **dict.fromkeys((".grib", ".grib2", ".grb", ".grb2"), ("cfgrib",)),
 }
+_FAULTS: Final = (OSError, ImportError, ValueError, KeyError, TypeError, RuntimeError, EOFError)
+"""What the readers raise where a file is none of theirs."""
+
 SUFFIXES: Final = frozenset(_READERS)
 """The names of gridded files end so."""
 
@@ -73,7 +76,7 @@ def _open(source: str) -> Any:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*consolidated")
             return xarray.open_dataset(source, **options)
-    except (ImportError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except _FAULTS as error:
         if readers and not any(importlib.util.find_spec(name) for name in readers):
             raise RuntimeMissing(
                 f"no reader for '{source}' is installed: install {' or '.join(readers)}"
