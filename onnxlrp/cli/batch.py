@@ -12,8 +12,11 @@ from onnxlrp.cli.files import make_folder
 from onnxlrp.cli.options import (
     Commands,
     add_method,
-    given_method,
+    add_preprocess,
+    add_provider,
     plan_keywords,
+    refuse_method,
+    target_index,
     target_keywords,
 )
 from onnxlrp.cli.progress import Progress
@@ -62,9 +65,7 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--batch-size", metavar="B", type=int, default=16, help="samples per run (16)"
     )
-    group.add_argument(
-        "--provider", metavar="NAME", action="append", help="ONNX Runtime provider (repeatable)"
-    )
+    add_provider(group)
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
@@ -77,9 +78,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         help="relevance as it is (default), or summed over the channels",
     )
     group.add_argument("--column", metavar="NAME", default="", help="the column of Parquet files")
-    group.add_argument(
-        "--preprocess", metavar="NAME|FILE", help="imagenet, unit, raw, tf, caffe or a .json file"
-    )
+    add_preprocess(group)
     group.add_argument("--layout", metavar="L", help="layout of the picture input: nchw, nhwc, ...")
     group.add_argument("--colors", choices=list(COLORS), default="seismic", help="colours of PNG")
 
@@ -147,12 +146,7 @@ def _graph(options: argparse.Namespace) -> Path:
     """The explanation graph, compiled into OUT where MODEL is none."""
     if not is_explanation_graph(options.model):
         return _compiled(options)
-    given = given_method(options)
-    if given:
-        raise InputError(
-            f"'{options.model}' is compiled already, {given[0]} has no effect: pass it to "
-            "`onnxlrp compile`, or the source model"
-        )
+    refuse_method(options, instead="the source model")
     return Path(options.model).resolve()
 
 
@@ -171,12 +165,7 @@ def _compiled(options: argparse.Namespace) -> Path:
 def _target(options: argparse.Namespace) -> int | tuple[int, ...] | None:
     if options.target is None or not is_explanation_graph(options.model):
         return None
-    try:
-        parts = tuple(int(part) for part in options.target.split(","))
-    except ValueError as error:
-        raise InputError(
-            f"--target expects an index such as 243 or 3,17, got '{options.target}'"
-        ) from error
+    parts = target_index(options.target)
     return parts if len(parts) > 1 else parts[0]
 
 

@@ -13,9 +13,12 @@ from onnxlrp.cli.findings import Finding, Reader
 from onnxlrp.cli.options import (
     Commands,
     add_method,
+    add_preprocess,
+    add_provider,
     add_quantize,
-    given_method,
     plan_keywords,
+    refuse_method,
+    target_index,
     target_keywords,
 )
 from onnxlrp.cli.progress import Progress
@@ -53,9 +56,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("data and drawing")
-    group.add_argument(
-        "--preprocess", metavar="NAME|FILE", help="imagenet, unit, raw, tf, caffe or a .json file"
-    )
+    add_preprocess(group)
     group.add_argument("--layout", metavar="L", help="layout of the picture input: nchw, nhwc, ...")
     group.add_argument("--labels", metavar="FILE", help="class names, one per line")
     group.add_argument("--top", metavar="K", type=int, default=5, help="best classes shown (5)")
@@ -67,9 +68,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--batch-size", metavar="B", type=int, default=32, help="samples per run (32)"
     )
-    group.add_argument(
-        "--provider", metavar="NAME", action="append", help="ONNX Runtime provider (repeatable)"
-    )
+    add_provider(group)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -117,12 +116,7 @@ def open_explainer(options: argparse.Namespace) -> Explainer:
     check_providers(options.provider or ())
     if not is_explanation_graph(options.model):
         return _opened(_compiled(options), options)
-    given = given_method(options)
-    if given:
-        raise InputError(
-            f"'{options.model}' is compiled already, {given[0]} has no effect: pass it to "
-            "`onnxlrp compile`, or explain the source model"
-        )
+    refuse_method(options, instead="explain the source model")
     explain = _opened(options.model, options)
     if options.target is not None and TARGET not in explain.signature.extra:
         raise InputError(
@@ -166,10 +160,7 @@ def _explain(explain: Explainer, sample: Sample, options: argparse.Namespace) ->
 def _indices(text: str | None) -> int | list[int]:
     if text is None:
         raise InputError("this graph takes a target: pass --target INDEX")
-    try:
-        parts = [int(part) for part in text.split(",")]
-    except ValueError as error:
-        raise InputError(f"--target expects an index such as 243 or 3,17, got '{text}'") from error
+    parts = list(target_index(text))
     return parts if len(parts) > 1 else parts[0]
 
 

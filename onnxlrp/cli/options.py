@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
-from typing import Protocol, TypedDict
+from typing import Any, Protocol, TypedDict
 
 from onnxlrp.errors import InputError
 
@@ -24,7 +24,7 @@ class Commands(Protocol):
 class Group(Protocol):
     """What `ArgumentParser.add_argument_group` returns."""
 
-    def add_argument(self, name: str, *, metavar: str, type: type, help: str) -> object:  # noqa: A002
+    def add_argument(self, *names: str, **options: Any) -> object:
         """Add an option."""
 
 
@@ -117,6 +117,18 @@ def add_quantize(group: Group) -> None:
     group.add_argument("--quantize", metavar="L", type=int, help=text)
 
 
+def add_preprocess(group: Group) -> None:
+    """Add the option that says how pictures are prepared."""
+    text = "imagenet, unit, raw, tf, caffe or a .json file"
+    group.add_argument("--preprocess", metavar="NAME|FILE", help=text)
+
+
+def add_provider(group: Group) -> None:
+    """Add the option that names ONNX Runtime providers."""
+    text = "ONNX Runtime provider (repeatable)"
+    group.add_argument("--provider", metavar="NAME", action="append", help=text)
+
+
 def plan_keywords(options: argparse.Namespace) -> PlanKeywords:
     """Return the options that choose what is explained, by which rules."""
     return {
@@ -135,10 +147,11 @@ def target_keywords(options: argparse.Namespace) -> TargetKeywords:
     Raises:
         InputError: `--position` is no index.
     """
+    position, wanted = options.position, "--position expects indices such as 3 or 3,17"
     return {
         "target": options.target or "argmax",
         "start": options.start,
-        "position": _indices(options.position),
+        "position": None if position is None else _numbers(position, wanted),
     }
 
 
@@ -162,10 +175,36 @@ def given_method(options: argparse.Namespace) -> list[str]:
     return [f"--{name.replace('_', '-')}" for name in names if getattr(options, name)]
 
 
-def _indices(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
+def refuse_method(options: argparse.Namespace, *others: str, instead: str) -> None:
+    """Refuse method options for a graph that is compiled already.
+
+    Args:
+        options: What the user gave.
+        others: Further options that have no effect on it, where they were given.
+        instead: What to do, besides compiling with them.
+
+    Raises:
+        InputError: One was given.
+    """
+    given = [*given_method(options), *others]
+    if given:
+        raise InputError(
+            f"'{options.model}' is compiled already, {given[0]} has no effect: pass it to "
+            f"`onnxlrp compile`, or {instead}"
+        )
+
+
+def target_index(text: str) -> tuple[int, ...]:
+    """Return the index that `--target` names.
+
+    Raises:
+        InputError: It is none.
+    """
+    return _numbers(text, "--target expects an index such as 243 or 3,17")
+
+
+def _numbers(text: str, wanted: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError as error:
-        raise InputError(f"--position expects indices such as 3 or 3,17, got '{text}'") from error
+        raise InputError(f"{wanted}, got '{text}'") from error

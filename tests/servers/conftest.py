@@ -1,5 +1,7 @@
 """What is served, and what the servers are asked."""
 
+import json
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ from PIL import Image
 
 from onnxlrp.data import load_picture
 from tests.servers.http_server import compiled, sixteen
+from tools.server_env import python_of
 
 PICTURE = Path(__file__).parents[2] / "models" / "pictures" / "shapes_star.png"
 
@@ -22,6 +25,22 @@ def graph(tmp_path_factory):
 @pytest.fixture
 def samples():
     return sixteen()
+
+
+@pytest.fixture
+def ask_client(tmp_path):
+    """Let the client program of a server do a job, in the server's environment."""
+
+    def ask_client(server, what, job):
+        path = tmp_path / "job.json"
+        path.write_text(json.dumps(job))
+        program = Path(__file__).with_name(f"{server}_client.py")
+        command = [str(python_of(server)), str(program), what, str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return ask_client
 
 
 @pytest.fixture(scope="session")

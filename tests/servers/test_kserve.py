@@ -75,7 +75,7 @@ def wait(port, process, log):
 
 
 @pytest.fixture
-def ask(server, folder, pictures, tmp_path):
+def ask(server, folder, pictures, ask_client):
     """Ask with KServe's client, in its own environment."""
 
     def ask(what, **more):
@@ -87,13 +87,7 @@ def ask(server, folder, pictures, tmp_path):
             "samples": str(pictures),
             **more,
         }
-        path = tmp_path / "job.json"
-        path.write_text(json.dumps(job))
-        program = Path(__file__).with_name("kserve_client.py")
-        command = [str(python_of("kserve")), str(program), what, str(path)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout.splitlines()[-1])
+        return ask_client("kserve", what, job)
 
     return ask
 

@@ -71,7 +71,7 @@ def server(repository):
 
 
 @pytest.fixture
-def ask(server, repository, pictures, tmp_path):
+def ask(server, repository, pictures, ask_client):
     """Ask with NVIDIA's client, in its own environment."""
 
     def ask(what, **more):
@@ -85,13 +85,7 @@ def ask(server, repository, pictures, tmp_path):
             "picture": str(PICTURE),
             **more,
         }
-        path = tmp_path / "job.json"
-        path.write_text(json.dumps(job))
-        program = Path(__file__).with_name("triton_client.py")
-        command = [str(python_of("triton")), str(program), what, str(path)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout.splitlines()[-1])
+        return ask_client("triton", what, job)
 
     return ask
 

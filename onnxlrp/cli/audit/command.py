@@ -13,7 +13,11 @@ import numpy.typing as npt
 from onnxlrp.cli.detect import is_explanation_graph
 from onnxlrp.cli.fields import add_fields, list_samples
 from onnxlrp.cli.files import make_folder, write_bytes
-from onnxlrp.cli.options import Commands
+from onnxlrp.cli.options import (
+    Commands,
+    add_preprocess,
+    add_provider,
+)
 from onnxlrp.cli.progress import Progress
 from onnxlrp.cli.table import format_table
 from onnxlrp.data import Preprocessing
@@ -108,9 +112,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--shuffle", metavar="SEED", type=int, help="choose these at random")
     group.add_argument("--labels", metavar="FILE", help="class names, one per line")
     group.add_argument("--label-file", metavar="FILE", help="labels of a folder of pictures")
-    group.add_argument(
-        "--preprocess", metavar="NAME|FILE", help="imagenet, unit, raw, tf, caffe or a .json file"
-    )
+    add_preprocess(group)
     group.add_argument("--layout", metavar="L", help="layout of the input: nchw, nhwc, nhw, ...")
     group.add_argument(
         "--show", metavar="M", type=int, default=3, help="single samples in the report (3)"
@@ -118,9 +120,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--batch-size", metavar="B", type=int, default=32, help="samples per run (32)"
     )
-    group.add_argument(
-        "--provider", metavar="NAME", action="append", help="ONNX Runtime provider (repeatable)"
-    )
+    add_provider(group)
     group.add_argument("--json", action="store_true", help="print audit.json")
 
 

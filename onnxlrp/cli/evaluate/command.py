@@ -21,7 +21,11 @@ from onnxlrp.cli.evaluate.page import Shown, write_report
 from onnxlrp.cli.evaluate.table import format_summary
 from onnxlrp.cli.fields import add_fields, list_samples
 from onnxlrp.cli.files import make_folder
-from onnxlrp.cli.options import Commands
+from onnxlrp.cli.options import (
+    Commands,
+    add_preprocess,
+    add_provider,
+)
 from onnxlrp.cli.progress import Progress
 from onnxlrp.data import Preprocessing, load_labels
 from onnxlrp.data.datasets.items import ItemReader
@@ -100,9 +104,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="labels of a folder of pictures: lines 'name index', or one index per picture",
     )
-    group.add_argument(
-        "--preprocess", metavar="NAME|FILE", help="imagenet, unit, raw, tf, caffe or a .json file"
-    )
+    add_preprocess(group)
     group.add_argument("--layout", metavar="L", help="layout of the input: nchw, nhwc, ...")
     group.add_argument("--limit", metavar="N", type=int, help="at most N samples")
     group.add_argument("--per-class", metavar="K", type=int, help="at most K samples of a class")
@@ -114,9 +116,7 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--batch-size", metavar="B", type=int, default=32, help="samples per run (32)"
     )
-    group.add_argument(
-        "--provider", metavar="NAME", action="append", help="ONNX Runtime provider (repeatable)"
-    )
+    add_provider(group)
     group.add_argument(
         "--restart", action="store_true", help="begin anew where OUT holds another run"
     )

@@ -2,7 +2,12 @@
 
 import argparse
 
-from onnxlrp.cli.options import Commands, add_method
+from onnxlrp.cli.options import (
+    Commands,
+    add_method,
+    add_preprocess,
+    add_provider,
+)
 
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -47,14 +52,10 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("data")
-    group.add_argument(
-        "--preprocess", metavar="NAME|FILE", help="imagenet, unit, raw, tf, caffe or a .json file"
-    )
+    add_preprocess(group)
     group.add_argument("--layout", metavar="L", help="layout of the picture input: nchw, nhwc, ...")
     group.add_argument("--labels", metavar="FILE", help="class names, one per line")
-    group.add_argument(
-        "--provider", metavar="NAME", action="append", help="ONNX Runtime provider (repeatable)"
-    )
+    add_provider(group)
 
 
 def run(options: argparse.Namespace) -> int:

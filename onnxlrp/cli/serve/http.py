@@ -3,7 +3,11 @@
 import argparse
 from pathlib import Path
 
-from onnxlrp.cli.options import Commands, add_method
+from onnxlrp.cli.options import (
+    Commands,
+    add_method,
+    add_provider,
+)
 from onnxlrp.cli.serve.model import add_pictures, graph_of
 from onnxlrp.data import Preprocessing, load_labels
 from onnxlrp.errors import DataError, InputError, RuntimeMissing
@@ -39,9 +43,7 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
     )
     for flag, letter, kind, default, text in limits:
         group.add_argument(flag, metavar=letter, type=kind, default=default, help=text)
-    group.add_argument(
-        "--provider", metavar="NAME", action="append", help="ONNX Runtime provider (repeatable)"
-    )
+    add_provider(group)
 
 
 def run(options: argparse.Namespace) -> int:

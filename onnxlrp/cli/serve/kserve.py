@@ -1,14 +1,13 @@
 """`onnxlrp serve kserve`: a predictor for KServe, with manifest and image."""
 
 import argparse
-import tempfile
 from pathlib import Path
 
 from onnxlrp.cli.options import Commands
-from onnxlrp.cli.serve.model import add_model, read_model
+from onnxlrp.cli.serve.model import add_model, artefact_of, limits_of, read_model
 from onnxlrp.errors import DataError, InputError
 from onnxlrp.render import COLORS, Style
-from onnxlrp.serve.artefact import find_pictures, read_artefact
+from onnxlrp.serve.artefact import find_pictures
 from onnxlrp.serve.kserve.manifest import Service
 from onnxlrp.serve.kserve.service import write_kserve
 from onnxlrp.serve.settings import Limits
@@ -43,15 +42,9 @@ def run(options: argparse.Namespace) -> int:
         cpu=options.cpu,
         memory=options.memory,
         timeout=options.timeout,
-        limits=Limits(
-            max_bytes=options.max_bytes,
-            max_pixels=options.max_pixels,
-            max_elements=options.max_elements,
-        ),
+        limits=limits_of(options),
     )
-    with tempfile.TemporaryDirectory(prefix="onnxlrp-serve-") as folder:
-        served.save(Path(folder) / "model.onnx")
-        artefact = read_artefact(Path(folder) / "model.onnx", served.name, served.labels)
+    artefact = artefact_of(served)
     pictures = None
     try:
         pictures = find_pictures(artefact, served.steps, Style(colors=options.colors))

@@ -1,15 +1,24 @@
 """The model that is served: an explanation graph as it is, any other model compiled first."""
 
 import argparse
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from onnxlrp.cli.detect import is_explanation_graph
-from onnxlrp.cli.options import add_method, given_method, plan_keywords, target_keywords
+from onnxlrp.cli.options import (
+    add_method,
+    add_preprocess,
+    plan_keywords,
+    refuse_method,
+    target_keywords,
+)
 from onnxlrp.data import Preprocessing, load_labels
 from onnxlrp.errors import InputError
 from onnxlrp.render import COLORS
+from onnxlrp.serve.artefact import Artefact, read_artefact
+from onnxlrp.serve.settings import Limits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,17 +45,13 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the served model")
     group.add_argument("--name", metavar="NAME", help="its name (default: that of the file)")
     group.add_argument("--labels", metavar="FILE", help="class names, one per line")
-    group.add_argument(
-        "--preprocess", metavar="NAME|FILE", help="imagenet, unit, raw, tf, caffe or a .json file"
-    )
+    add_preprocess(group)
 
 
 def add_pictures(parser: argparse.ArgumentParser) -> None:
     """Add the options that say how pictures are read and drawn."""
     group = parser.add_argument_group("pictures")
-    group.add_argument(
-        "--preprocess", metavar="NAME|FILE", help="imagenet, unit, raw, tf, caffe or a .json file"
-    )
+    add_preprocess(group)
     group.add_argument("--layout", metavar="L", help="layout of the picture input: nchw, nhwc, ...")
     group.add_argument("--labels", metavar="FILE", help="class names, one per line")
     group.add_argument("--colors", choices=list(COLORS), default="seismic", help="colour map")
@@ -64,6 +69,28 @@ def read_model(options: argparse.Namespace) -> Served:
         name=options.name or Path(options.model).name.removesuffix(".onnx").removesuffix(".lrp"),
         steps=steps,
         labels=load_labels(options.labels) if options.labels else (),
+    )
+
+
+def artefact_of(served: Served) -> Artefact:
+    """Read what the explanation graph says about itself.
+
+    Raises:
+        ModelError: ONNX Runtime cannot load it.
+        InputError: Its name is none that a server takes.
+    """
+    with tempfile.TemporaryDirectory(prefix="onnxlrp-serve-") as folder:
+        path = Path(folder) / "model.onnx"
+        served.save(path)
+        return read_artefact(path, served.name, served.labels)
+
+
+def limits_of(options: argparse.Namespace) -> Limits:
+    """Return what a request may ask for."""
+    return Limits(
+        max_bytes=options.max_bytes,
+        max_pixels=options.max_pixels,
+        max_elements=options.max_elements,
     )
 
 
@@ -112,12 +139,8 @@ def _saver(options: argparse.Namespace, steps: Preprocessing | None) -> Callable
 def _is_compiled(options: argparse.Namespace) -> bool:
     if not is_explanation_graph(options.model):
         return False
-    given = [*given_method(options), *(["--target"] if options.target else [])]
-    if given:
-        raise InputError(
-            f"'{options.model}' is compiled already, {given[0]} has no effect: pass it to "
-            "`onnxlrp compile`, or serve the source model"
-        )
+    others = ("--target",) if options.target else ()
+    refuse_method(options, *others, instead="serve the source model")
     return True
 
 

@@ -1,13 +1,12 @@
 """`onnxlrp serve triton`: a model repository for NVIDIA Triton Inference Server."""
 
 import argparse
-import tempfile
 from pathlib import Path
 
 from onnxlrp.cli.options import Commands
-from onnxlrp.cli.serve.model import add_model, read_model
+from onnxlrp.cli.serve.model import add_model, artefact_of, limits_of, read_model
 from onnxlrp.render import COLORS, Style
-from onnxlrp.serve.artefact import find_pictures, read_artefact
+from onnxlrp.serve.artefact import find_pictures
 from onnxlrp.serve.settings import Limits
 from onnxlrp.serve.triton.config import can_batch
 from onnxlrp.serve.triton.layout import BACKENDS, DEVICES, Layout
@@ -70,9 +69,7 @@ def run(options: argparse.Namespace) -> int:
     style = Style(colors=options.colors, percentile=options.percentile)
     out = Path(options.out)
     served = read_model(options)
-    with tempfile.TemporaryDirectory(prefix="onnxlrp-serve-") as folder:
-        served.save(Path(folder) / "model.onnx")
-        artefact = read_artefact(Path(folder) / "model.onnx", served.name, served.labels)
+    artefact = artefact_of(served)
     pictures = None
     if options.ensemble:
         pictures = find_pictures(artefact, served.steps, style)
@@ -100,9 +97,5 @@ def _layout(options: argparse.Namespace) -> Layout:
         threads=options.threads,
         fp16=options.fp16,
         engines=options.engines,
-        limits=Limits(
-            max_bytes=options.max_bytes,
-            max_pixels=options.max_pixels,
-            max_elements=options.max_elements,
-        ),
+        limits=limits_of(options),
     )
